@@ -1,0 +1,175 @@
+//! What every handler can reach.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use commands::Commands;
+use event_store::{Database, EventStore, Vault};
+use metrics_exporter_prometheus::PrometheusHandle;
+use projections::ReadPositions;
+use sqlx::PgPool;
+use sqlx::postgres::PgPoolOptions;
+use tokio_util::sync::CancellationToken;
+
+use crate::auth::{Auth, AuthError};
+use crate::config::{AddressRange, Config};
+use crate::jobs::Jobs;
+
+/// The longest that a client may ask us to wait.
+const LONGEST_WAIT: Duration = Duration::from_secs(30);
+
+/// The longest that a command may take.
+const LONGEST_COMMAND: Duration = Duration::from_secs(10);
+
+/// What every handler can reach. Cheap to clone.
+#[derive(Clone)]
+pub struct App {
+    inner: Arc<Inner>,
+}
+
+/// What an application is made of.
+pub struct Parts {
+    /// The database.
+    pub database: Database,
+    /// The log.
+    pub store: EventStore,
+    /// How far the read models are.
+    pub positions: ReadPositions,
+    /// The client of the bus.
+    pub bus: async_nats::Client,
+    /// Renders the metrics.
+    pub metrics: Option<PrometheusHandle>,
+    /// Ends what goes on in the background.
+    pub stop: CancellationToken,
+}
+
+struct Inner {
+    parts: Parts,
+    commands: Commands,
+    auth: Auth,
+    jobs: Jobs,
+    health_pool: PgPool,
+    body_limit: usize,
+    request_timeout: Duration,
+    trusted_proxies: Vec<AddressRange>,
+    unsafe_durability: bool,
+    metrics_apart: bool,
+}
+
+impl App {
+    /// An application of these parts.
+    ///
+    /// # Errors
+    /// [`AuthError`] when hashing or signing does not work on this machine.
+    pub fn new(config: &Config, parts: Parts) -> Result<Self, AuthError> {
+        let commands = Commands::new(parts.store.clone(), &parts.database);
+        let auth = Auth::new(&parts.database, &parts.store, commands.clone())?;
+        let jobs = Jobs::new(parts.store.clone(), parts.database.clone(), parts.stop.clone());
+        // Of its own: how busy the others are says nothing about Postgres.
+        let health_pool = PgPoolOptions::new().max_connections(1).connect_lazy_with(parts.database.connect_options());
+        Ok(Self {
+            inner: Arc::new(Inner {
+                parts,
+                commands,
+                auth,
+                jobs,
+                health_pool,
+                body_limit: config.body_limit,
+                request_timeout: config.request_timeout,
+                trusted_proxies: config.trusted_proxies.clone(),
+                unsafe_durability: config.unsafe_durability,
+                metrics_apart: config.metrics_listen.is_some(),
+            }),
+        })
+    }
+
+    /// Executes commands.
+    pub fn commands(&self) -> &Commands {
+        &self.inner.commands
+    }
+
+    /// Knows callers.
+    pub fn auth(&self) -> &Auth {
+        &self.inner.auth
+    }
+
+    /// The log.
+    pub fn store(&self) -> &EventStore {
+        &self.inner.parts.store
+    }
+
+    /// Seals and opens what is personal.
+    pub fn vault(&self) -> &Vault {
+        self.inner.parts.store.vault()
+    }
+
+    /// Connections for queries.
+    pub fn reads(&self) -> &PgPool {
+        &self.inner.parts.database.reads
+    }
+
+    /// How far the read models are.
+    pub fn positions(&self) -> &ReadPositions {
+        &self.inner.parts.positions
+    }
+
+    /// The client of the bus.
+    pub fn bus(&self) -> &async_nats::Client {
+        &self.inner.parts.bus
+    }
+
+    /// A connection for questions about Postgres itself.
+    pub fn health_pool(&self) -> &PgPool {
+        &self.inner.health_pool
+    }
+
+    /// Rebuilds under way.
+    pub fn jobs(&self) -> &Jobs {
+        &self.inner.jobs
+    }
+
+    /// Ends when the process is to stop.
+    pub fn stop(&self) -> &CancellationToken {
+        &self.inner.parts.stop
+    }
+
+    /// Renders the metrics.
+    pub fn metrics(&self) -> Option<&PrometheusHandle> {
+        self.inner.parts.metrics.as_ref()
+    }
+
+    /// Whether the metrics have a listener of their own.
+    pub fn metrics_apart(&self) -> bool {
+        self.inner.metrics_apart
+    }
+
+    /// The longest body, in bytes.
+    pub fn body_limit(&self) -> usize {
+        self.inner.body_limit
+    }
+
+    /// How long a request may take.
+    pub fn request_timeout(&self) -> Duration {
+        self.inner.request_timeout
+    }
+
+    /// The longest that a request may wait for something to happen, and still be answered in time.
+    pub fn longest_wait(&self) -> Duration {
+        LONGEST_WAIT.min(self.inner.request_timeout.saturating_sub(Duration::from_secs(1)))
+    }
+
+    /// How long a command may take: its outcome is told before its request is given up.
+    pub fn command_timeout(&self) -> Duration {
+        LONGEST_COMMAND.min(self.inner.request_timeout.mul_f64(0.8))
+    }
+
+    /// The proxies whose forwarded headers count.
+    pub fn trusted_proxies(&self) -> &[AddressRange] {
+        &self.inner.trusted_proxies
+    }
+
+    /// Whether a Postgres that may lose commits is accepted.
+    pub fn unsafe_durability(&self) -> bool {
+        self.inner.unsafe_durability
+    }
+}

@@ -1,0 +1,70 @@
+//! What an account may do now: read from the account itself, and kept for a second.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use commands::Commands;
+use domain::access::DEFAULT_ORGANIZATION;
+use domain::account::Account;
+use domain::{Actor, Roles};
+use event_store::StoreError;
+use moka::future::Cache;
+use uuid::Uuid;
+
+const CACHED: u64 = 100_000;
+/// How long a process may go on with roles that were changed by another.
+const CACHED_FOR: Duration = Duration::from_secs(1);
+
+/// What an account may do.
+#[derive(Debug, Clone, Copy)]
+pub struct Standing {
+    /// Its roles.
+    pub roles: Roles,
+    /// The organisation in which it acts.
+    pub organization: Uuid,
+    /// Whether it is registered and not suspended.
+    pub active: bool,
+}
+
+/// The standings of accounts.
+#[derive(Clone)]
+pub struct Accounts {
+    commands: Commands,
+    standings: Cache<Uuid, Standing>,
+}
+
+impl Accounts {
+    /// Reads accounts by `commands`.
+    pub fn new(commands: Commands) -> Self {
+        let standings = Cache::builder().max_capacity(CACHED).time_to_live(CACHED_FOR).build();
+        Self { commands, standings }
+    }
+
+    /// What an account may do, as of a second ago at most.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the event store does not answer.
+    pub async fn standing(&self, id: Uuid) -> Result<Standing, Arc<StoreError>> {
+        let read = async {
+            let (account, _) = self.commands.state::<Account>(id).await?;
+            Ok::<_, StoreError>(Standing {
+                roles: account.roles(),
+                organization: account.organization().unwrap_or(DEFAULT_ORGANIZATION),
+                active: account.is_active(),
+            })
+        };
+        self.standings.try_get_with(id, read).await
+    }
+
+    /// Forgets what was known of an account that has just changed.
+    pub async fn forget(&self, id: Uuid) {
+        self.standings.invalidate(&id).await;
+    }
+}
+
+impl Standing {
+    /// The account as an actor.
+    pub fn actor(&self, id: Uuid) -> Actor {
+        Actor { id, roles: self.roles, organization: self.organization }
+    }
+}

@@ -1,0 +1,116 @@
+//! The caller of a request.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::FromRequestParts;
+use axum::http::HeaderMap;
+use axum::http::header::AUTHORIZATION;
+use axum::http::request::Parts;
+use domain::{Action, Actor, Denial, Resource, Role, can};
+use event_store::StoreError;
+use tokio::time::timeout;
+use uuid::Uuid;
+
+use crate::app::App;
+use crate::problem::{Problem, codes};
+
+/// How long it may take to find out who calls.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// An account that has proved by a token who it is.
+#[derive(Debug, Clone, Copy)]
+pub struct Caller {
+    /// The account, with the roles it has now.
+    pub actor: Actor,
+    /// The session that the token belongs to.
+    pub session: Uuid,
+}
+
+impl Caller {
+    /// The account's id.
+    pub fn id(&self) -> Uuid {
+        self.actor.id
+    }
+
+    /// The role under which the caller may do `action` to the instance itself.
+    ///
+    /// # Errors
+    /// A 403 when it has none.
+    pub fn may(&self, action: Action) -> Result<Role, Problem> {
+        self.can(action, &Resource::Instance).map_err(|_| Problem::new(&codes::ACCESS_FORBIDDEN))
+    }
+
+    /// The role under which the caller may do `action` to `resource`.
+    ///
+    /// # Errors
+    /// [`Denial`] as the policy says.
+    pub fn can(&self, action: Action, resource: &Resource) -> Result<Role, Denial> {
+        can(&self.actor, action, resource)
+    }
+}
+
+impl FromRequestParts<App> for Caller {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Problem> {
+        if let Some(caller) = parts.extensions.get::<Self>() {
+            return Ok(*caller);
+        }
+        let known = timeout(PATIENCE, authenticate(&parts.headers, app)).await;
+        let caller = known.unwrap_or_else(|_| Err(Problem::new(&codes::STORE_UNAVAILABLE).with_retry_after(1)))?;
+        parts.extensions.insert(caller);
+        Ok(caller)
+    }
+}
+
+async fn authenticate(headers: &HeaderMap, app: &App) -> Result<Caller, Problem> {
+    let auth = app.auth();
+    let token = bearer(headers)?;
+    let verified = auth.tokens.verify(token).ok_or_else(|| Problem::new(&codes::AUTH_INVALID_TOKEN))?;
+    let (session, account) = (verified.session, verified.account);
+    let (live, standing) = tokio::join!(auth.sessions.is_live(session, account), auth.accounts.standing(account));
+    let standing = standing.map_err(unavailable)?;
+    if !live.map_err(unavailable)? || !standing.active {
+        return Err(Problem::new(&codes::AUTH_SESSION_ENDED));
+    }
+    Ok(Caller { actor: standing.actor(account), session })
+}
+
+/// A cache shares one error among all who waited for it.
+fn unavailable(error: Arc<StoreError>) -> Problem {
+    StoreError::clone(&error).into()
+}
+
+/// The one token in the one `Authorization` header.
+fn bearer(headers: &HeaderMap) -> Result<&str, Problem> {
+    let mut lines = headers.get_all(AUTHORIZATION).iter();
+    let Some(line) = lines.next() else { return Err(Problem::new(&codes::AUTH_REQUIRED)) };
+    let (scheme, token) = line.to_str().ok().and_then(|line| line.split_once(' ')).unwrap_or_default();
+    let token = token.trim();
+    if !scheme.eq_ignore_ascii_case("bearer") || token.is_empty() || lines.next().is_some() {
+        return Err(Problem::new(&codes::AUTH_REQUIRED));
+    }
+    Ok(token)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_one_bearer_token_counts() {
+        let read = |lines: &[&'static str]| {
+            let mut headers = HeaderMap::new();
+            for line in lines {
+                headers.append(AUTHORIZATION, line.parse().unwrap());
+            }
+            bearer(&headers).map(str::to_owned).ok()
+        };
+        assert_eq!(read(&["Bearer abc"]).as_deref(), Some("abc"));
+        assert_eq!(read(&["bearer  abc"]).as_deref(), Some("abc"));
+        for bad in [&[][..], &["Basic abc"], &["Bearer"], &["Bearer "], &["abc"], &["Bearer a", "Bearer b"]] {
+            assert_eq!(read(bad), None, "{bad:?}");
+        }
+    }
+}

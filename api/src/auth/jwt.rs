@@ -1,0 +1,152 @@
+//! Access tokens: JWTs signed with Ed25519, by a key that every process of an instance derives for itself.
+
+use chrono::Utc;
+use event_store::Vault;
+use jsonwebtoken::crypto::{CryptoProvider, JwtSigner, JwtVerifier, KeyUtils};
+use jsonwebtoken::errors::{Error, ErrorKind};
+use jsonwebtoken::signature::{self, Signer, Verifier};
+use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
+use ring::signature::{ED25519, Ed25519KeyPair, KeyPair, UnparsedPublicKey};
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+/// How long an access token is good, in seconds.
+pub const LIFETIME: u32 = 3600;
+
+/// Clocks may differ by this many seconds.
+const LEEWAY: u64 = 5;
+const TYPE: &str = "at+jwt";
+const AUDIENCE: &str = "capitune";
+
+/// What an access token says. Every claim is required.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Claims {
+    /// Which instance issued it.
+    pub iss: String,
+    /// For whom it is.
+    pub aud: String,
+    /// The account.
+    pub sub: Uuid,
+    /// When it was issued, in seconds.
+    pub iat: i64,
+    /// From when it is good.
+    pub nbf: i64,
+    /// Until when it is good.
+    pub exp: i64,
+    /// Its own id.
+    pub jti: Uuid,
+    /// The session.
+    pub sid: Uuid,
+}
+
+/// Signs and verifies the access tokens of one instance.
+pub struct Jwt {
+    issuer: String,
+    signing: EncodingKey,
+    verifying: DecodingKey,
+    validation: Validation,
+}
+
+impl Jwt {
+    /// The tokens of the instance that `vault` belongs to; `log` is the id of its log.
+    ///
+    /// # Errors
+    /// [`Error`] when the key cannot be made.
+    pub fn new(vault: &Vault, log: Uuid) -> Result<Self, Error> {
+        // Set before: another instance in this process uses the same provider.
+        PROVIDER.install_default().ok();
+        let seed = vault.keyed_hash("jwt", b"ed25519");
+        let public = key_pair(&seed)?.public_key().as_ref().to_vec();
+        let issuer = format!("urn:capitune:{log}");
+        let mut validation = Validation::new(Algorithm::EdDSA);
+        validation.leeway = LEEWAY;
+        validation.validate_nbf = true;
+        validation.set_audience(&[AUDIENCE]);
+        validation.set_issuer(&[&issuer]);
+        validation.set_required_spec_claims(&["exp", "nbf", "iss", "aud", "sub"]);
+        Ok(Self {
+            issuer,
+            signing: EncodingKey::from_ed_der(&seed),
+            verifying: DecodingKey::from_ed_der(&public),
+            validation,
+        })
+    }
+
+    /// A token for one session of an account.
+    ///
+    /// # Errors
+    /// [`Error`] when it cannot be signed.
+    pub fn issue(&self, account: Uuid, session: Uuid) -> Result<String, Error> {
+        let now = Utc::now().timestamp();
+        let claims = Claims {
+            iss: self.issuer.clone(),
+            aud: AUDIENCE.to_owned(),
+            sub: account,
+            iat: now,
+            nbf: now,
+            exp: now + i64::from(LIFETIME),
+            jti: Uuid::now_v7(),
+            sid: session,
+        };
+        let mut header = Header::new(Algorithm::EdDSA);
+        header.typ = Some(TYPE.to_owned());
+        jsonwebtoken::encode(&header, &claims, &self.signing)
+    }
+
+    /// What a token says, if it is one of ours and good now.
+    pub fn verify(&self, token: &str) -> Option<Claims> {
+        let data = jsonwebtoken::decode::<Claims>(token, &self.verifying, &self.validation).ok()?;
+        let ours = data.header.typ.as_deref() == Some(TYPE) && data.header.crit.is_none();
+        let Claims { iat, nbf, exp, .. } = data.claims;
+        let now = Utc::now().timestamp();
+        let timely = iat <= now + LEEWAY as i64 && nbf <= exp && exp - iat <= i64::from(LIFETIME);
+        (ours && timely).then_some(data.claims)
+    }
+}
+
+/// Ed25519 by ring, and nothing else.
+static PROVIDER: CryptoProvider = CryptoProvider {
+    signer_factory: |algorithm, key| match algorithm {
+        Algorithm::EdDSA => Ok(Box::new(EdSigner(key_pair(key.as_bytes())?))),
+        _ => Err(ErrorKind::InvalidAlgorithm.into()),
+    },
+    verifier_factory: |algorithm, key| match algorithm {
+        Algorithm::EdDSA => Ok(Box::new(EdVerifier(key.try_get_as_bytes()?.to_vec()))),
+        _ => Err(ErrorKind::InvalidAlgorithm.into()),
+    },
+    key_utils: KeyUtils::new_unimplemented(),
+};
+
+fn key_pair(seed: &[u8]) -> Result<Ed25519KeyPair, Error> {
+    Ed25519KeyPair::from_seed_unchecked(seed).map_err(|_| ErrorKind::InvalidEddsaKey.into())
+}
+
+struct EdSigner(Ed25519KeyPair);
+
+impl Signer<Vec<u8>> for EdSigner {
+    fn try_sign(&self, message: &[u8]) -> Result<Vec<u8>, signature::Error> {
+        Ok(self.0.sign(message).as_ref().to_vec())
+    }
+}
+
+impl JwtSigner for EdSigner {
+    fn algorithm(&self) -> Algorithm {
+        Algorithm::EdDSA
+    }
+}
+
+struct EdVerifier(Vec<u8>);
+
+impl Verifier<Vec<u8>> for EdVerifier {
+    fn verify(&self, message: &[u8], signature: &Vec<u8>) -> Result<(), signature::Error> {
+        let key = UnparsedPublicKey::new(&ED25519, &self.0);
+        key.verify(message, signature).map_err(|_| signature::Error::new())
+    }
+}
+
+impl JwtVerifier for EdVerifier {
+    fn algorithm(&self) -> Algorithm {
+        Algorithm::EdDSA
+    }
+}

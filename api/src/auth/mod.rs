@@ -1,0 +1,112 @@
+//! Who calls: tokens, sessions, passwords, and the accounts behind them.
+
+mod accounts;
+mod caller;
+mod first_admin;
+mod jwt;
+mod passwords;
+mod registration;
+mod sessions;
+mod tokens;
+
+use std::sync::Arc;
+
+use commands::Commands;
+use domain::account::canonical_address;
+use event_store::{Database, EventStore, Vault};
+use sqlx::PgPool;
+use unicode_normalization::UnicodeNormalization;
+use uuid::Uuid;
+
+pub use accounts::{Accounts, Standing};
+pub use caller::Caller;
+pub use first_admin::{FirstAdminError, NewAdmin, ensure_first_admin};
+pub use jwt::LIFETIME;
+pub use passwords::{Passwords, check as check_password, is_too_long as is_password_too_long};
+pub use registration::{Registration, register};
+pub use sessions::{Session, Sessions};
+pub use tokens::AccessTokens;
+
+use crate::problem::Problem;
+
+/// The kind of claim by which an address belongs to one account.
+pub const ADDRESS: &str = "account.address";
+
+/// Everything that knows callers.
+#[derive(Clone)]
+pub struct Auth {
+    /// The accounts behind the tokens.
+    pub accounts: Accounts,
+    /// Passwords and their hashes.
+    pub passwords: Passwords,
+    /// Log-ins.
+    pub sessions: Sessions,
+    /// Access tokens.
+    pub tokens: Arc<AccessTokens>,
+    reads: PgPool,
+    writes: PgPool,
+}
+
+/// What keeps a process from knowing callers.
+#[derive(Debug, thiserror::Error)]
+#[error("access tokens cannot be signed: {0}")]
+pub struct AuthError(#[from] jsonwebtoken::errors::Error);
+
+impl Auth {
+    /// Callers, as this database and log know them.
+    ///
+    /// # Errors
+    /// [`AuthError`] when hashing or signing does not work on this machine.
+    pub fn new(database: &Database, store: &EventStore, commands: Commands) -> Result<Self, AuthError> {
+        Ok(Self {
+            accounts: Accounts::new(commands),
+            passwords: Passwords::new(),
+            sessions: Sessions::new(database),
+            tokens: Arc::new(AccessTokens::new(store.vault(), store.log_id().id)?),
+            reads: database.reads.clone(),
+            writes: database.writes.clone(),
+        })
+    }
+
+    /// What an account may do, as of a second ago at most.
+    ///
+    /// # Errors
+    /// A 503 when the event store does not answer.
+    pub async fn standing(&self, account: Uuid) -> Result<Standing, Problem> {
+        let standing = self.accounts.standing(account).await;
+        standing.map_err(|error| event_store::StoreError::clone(&error).into())
+    }
+
+    /// Keeps the hash of an account's password.
+    ///
+    /// # Errors
+    /// A 503 when the database does not answer.
+    pub async fn keep_password(&self, account: Uuid, hash: &str) -> Result<(), Problem> {
+        sqlx::query(
+            "insert into credentials (account_id, password_hash) values ($1, $2)
+             on conflict (account_id) do update
+             set password_hash = excluded.password_hash, changed_at = clock_timestamp()",
+        )
+        .bind(account)
+        .bind(hash)
+        .execute(&self.writes)
+        .await?;
+        Ok(())
+    }
+
+    /// The hash of an account's password, when it has one.
+    ///
+    /// # Errors
+    /// A 503 when the database does not answer.
+    pub async fn password_hash(&self, account: Uuid) -> Result<Option<String>, Problem> {
+        let hash = sqlx::query_scalar("select password_hash from credentials where account_id = $1");
+        Ok(hash.bind(account).fetch_optional(&self.reads).await?)
+    }
+}
+
+/// The keyed hash under which an address is claimed: trimmed, composed, in lower case.
+pub fn address_hash(vault: &Vault, email: &str) -> Vec<u8> {
+    let composed: String = email.nfc().collect();
+    let canonical: String = canonical_address(&composed).nfc().collect();
+    vault.keyed_hash("address", canonical.as_bytes()).to_vec()
+}

@@ -1,0 +1,126 @@
+//! Passwords: what they must be, and their hashes.
+
+use std::sync::Arc;
+use std::thread::available_parallelism;
+
+use argon2::password_hash::{self, PasswordHasher, PasswordVerifier, phc::PasswordHash};
+use argon2::{Algorithm, Argon2, Params, Version};
+use domain::FieldError;
+use tokio::sync::Semaphore;
+
+use crate::problem::{Problem, codes};
+
+const SHORTEST: usize = 8;
+const LONGEST_BYTES: usize = 256;
+/// Hashes that wait for a core, at most; beyond them nobody waits.
+const QUEUE: usize = 64;
+/// A hash that no password has, and that takes as long to compare with as any.
+const NOBODY: &str = "$argon2id$v=19$m=19456,t=2,p=1$bm9ib2R5J3Mgc2FsdA$JxkyYj0EKLZv3uFLN1p3nhR7bA8kmqEw3nnb7qZ8c0s";
+
+/// Hashes passwords, no more at once than there are cores.
+#[derive(Clone)]
+pub struct Passwords {
+    cores: Arc<Semaphore>,
+    queue: Arc<Semaphore>,
+}
+
+impl Passwords {
+    /// Ready to hash.
+    pub fn new() -> Self {
+        let cores = available_parallelism().map_or(1, usize::from);
+        Self { cores: Arc::new(Semaphore::new(cores)), queue: Arc::new(Semaphore::new(cores + QUEUE)) }
+    }
+
+    /// The hash of a password, as a PHC string.
+    ///
+    /// # Errors
+    /// A 503 when too many wait already.
+    pub async fn hash(&self, password: String) -> Result<String, Problem> {
+        let hash = move || Ok(argon2()?.hash_password(password.as_bytes())?.to_string());
+        self.run(hash).await
+    }
+
+    /// Whether the password has this hash. Without a hash it is wrong, and that takes as long to find out.
+    ///
+    /// # Errors
+    /// A 503 when too many wait already.
+    pub async fn verify(&self, password: String, hash: Option<String>) -> Result<bool, Problem> {
+        self.run(move || {
+            let known = hash.is_some();
+            let parsed = PasswordHash::new(hash.as_deref().unwrap_or(NOBODY))
+                .map_err(|_| password_hash::Error::EncodingInvalid)?;
+            let matches = argon2()?.verify_password(password.as_bytes(), &parsed);
+            Ok(known && matches.is_ok())
+        })
+        .await
+    }
+
+    async fn run<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> Result<T, password_hash::Error> + Send + 'static,
+    ) -> Result<T, Problem> {
+        let busy = || Problem::new(&codes::AUTH_BUSY).with_retry_after(1);
+        let internal = || Problem::new(&codes::INTERNAL);
+        let _place = self.queue.clone().try_acquire_owned().map_err(|_| busy())?;
+        let core = self.cores.clone().acquire_owned().await.map_err(|_| internal())?;
+        // The permit goes with the work: a client that hangs up does not make room for one more.
+        let task = tokio::task::spawn_blocking(move || {
+            let _core = core;
+            work()
+        });
+        task.await.map_err(|_| internal())?.map_err(|error| {
+            tracing::error!(%error, "a password could not be hashed");
+            internal()
+        })
+    }
+}
+
+/// argon2id with the least memory and time that OWASP recommends.
+fn argon2() -> Result<Argon2<'static>, password_hash::Error> {
+    let params = Params::new(19_456, 2, 1, None).map_err(|_| password_hash::Error::ParamsInvalid)?;
+    Ok(Argon2::new(Algorithm::Argon2id, Version::V0x13, params))
+}
+
+/// Checks a new password, before anything is computed of it.
+pub fn check(errors: &mut Vec<FieldError>, password: &str) {
+    if password.chars().count() < SHORTEST {
+        let detail = format!("must have at least {SHORTEST} characters");
+        errors.push(FieldError::new("/password", "field.too_short", detail));
+    } else if password.len() > LONGEST_BYTES {
+        let detail = format!("must take at most {LONGEST_BYTES} bytes");
+        errors.push(FieldError::new("/password", "field.too_long", detail));
+    }
+}
+
+/// Whether a password is so long that it cannot be anybody's.
+pub fn is_too_long(password: &str) -> bool {
+    password.len() > LONGEST_BYTES
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_password_has_its_hash_and_no_other() {
+        let passwords = Passwords::new();
+        let hash = passwords.hash("correct horse".to_owned()).await.unwrap();
+        assert!(hash.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"));
+        assert!(passwords.verify("correct horse".to_owned(), Some(hash.clone())).await.unwrap());
+        assert!(!passwords.verify("wrong horse".to_owned(), Some(hash)).await.unwrap());
+        assert!(!passwords.verify("nobody's password".to_owned(), None).await.unwrap());
+    }
+
+    #[test]
+    fn a_password_is_neither_short_nor_endless() {
+        let refused = |password: &str| {
+            let mut errors = Vec::new();
+            check(&mut errors, password);
+            errors.first().map(|error| error.code.clone())
+        };
+        assert_eq!(refused("1234567").as_deref(), Some("field.too_short"));
+        assert_eq!(refused("mot de passe très long et accentué"), None);
+        assert_eq!(refused(&"x".repeat(256)), None);
+        assert_eq!(refused(&"x".repeat(10_000)).as_deref(), Some("field.too_long"));
+    }
+}

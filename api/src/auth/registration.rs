@@ -1,0 +1,73 @@
+//! Opening an account: secrets first, under the new id, then the event that makes them mean something.
+
+use commands::{CommandError, Context, Executed};
+use domain::access::DEFAULT_ORGANIZATION;
+use domain::account::{Account, AccountCommand, AccountError, Locale};
+use domain::rejection::RejectionKind;
+use domain::{Aggregate, Rejection};
+use event_store::Claim;
+use uuid::Uuid;
+
+use super::{ADDRESS, address_hash, check_password};
+use crate::app::App;
+use crate::error::{command_problem, rejection_problem};
+use crate::problem::{Problem, codes};
+
+/// Who wants an account.
+pub struct Registration {
+    /// The address to log in with.
+    pub email: String,
+    /// The password to log in with.
+    pub password: String,
+    /// The name to show.
+    pub name: String,
+    /// The language to be addressed in.
+    pub locale: Option<Locale>,
+    /// Whether it is the instance's first admin.
+    pub first_admin: bool,
+}
+
+/// Opens the account `id`.
+///
+/// # Errors
+/// A 422 for fields that cannot stand, a 409 when the address is taken, a 503 when the store does not answer.
+pub async fn register(
+    app: &App,
+    id: Uuid,
+    registration: Registration,
+    mut context: Context,
+) -> Result<Executed, Problem> {
+    let Registration { email, password, name, locale, first_admin } = registration;
+    let address = address_hash(app.vault(), &email);
+    let at = chrono::Utc::now();
+    let organization = DEFAULT_ORGANIZATION;
+    let command = AccountCommand::Register { id, organization, email, name, locale, first_admin, at };
+    check(&command, &password)?;
+    // Only the append decides; asking first spares the hash.
+    if app.store().claim_owner(ADDRESS, &address).await?.is_some() {
+        return Err(taken());
+    }
+    let hash = app.auth().passwords.hash(password).await?;
+    app.vault().create_key(id).await?;
+    app.auth().keep_password(id, &hash).await?;
+    context.claims.push(Claim { kind: ADDRESS, value: address, owner: id, release: false });
+    app.commands().execute::<Account>(id, command, context).await.map_err(|error| match error {
+        CommandError::ClaimTaken => taken(),
+        error => command_problem::<Account>(error),
+    })
+}
+
+fn taken() -> Problem {
+    rejection_problem(&AccountError::AddressTaken)
+}
+
+/// Says all that cannot stand at once, before anything is computed or stored.
+fn check(command: &AccountCommand, password: &str) -> Result<(), Problem> {
+    let refusal = Account::default().decide(command.clone()).err();
+    let mut errors = match refusal.map(|refusal| refusal.kind()) {
+        Some(RejectionKind::Invalid(errors)) => errors,
+        _ => Vec::new(),
+    };
+    check_password(&mut errors, password);
+    if errors.is_empty() { Ok(()) } else { Err(Problem::new(&codes::ACCOUNT_INVALID).with_errors(errors)) }
+}

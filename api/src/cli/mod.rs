@@ -1,0 +1,114 @@
+//! The command line: which role of the system to run, and tools beside it.
+
+mod connection;
+mod error;
+mod history;
+mod rebuild;
+mod settings;
+mod system;
+pub(crate) mod welcome;
+
+use std::io::ErrorKind;
+
+use clap::{Parser, Subcommand};
+use uuid::Uuid;
+
+pub use error::CliError;
+pub use system::{Roles, System};
+
+use crate::config::Config;
+use crate::{demo, telemetry};
+use connection::Connection;
+pub use connection::Servers;
+
+/// Capitune: application files, their review and their history.
+///
+/// Without a command it runs the whole system. With neither DATABASE_URL nor NATS_URL set it starts its own Postgres
+/// and nats-server; a role or tool that is started beside a running system finds them in its data directory.
+#[derive(Debug, Parser)]
+#[command(version)]
+pub struct Arguments {
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Serve the HTTP API
+    Api,
+    /// Publish the log to JetStream
+    Relay,
+    /// Keep read models up to date
+    Worker {
+        /// Which projections, separated by commas; all when not given
+        #[arg(long, value_delimiter = ',')]
+        projections: Vec<String>,
+    },
+    /// Apply the migrations and stop
+    Migrate,
+    /// Rebuild a projection from the log, while its old rows go on being read
+    Rebuild {
+        /// The projection's name
+        name: String,
+    },
+    /// Print what became of a dossier, with personal values opened
+    History {
+        /// The dossier's id
+        id: Uuid,
+        /// As JSON, one event per line
+        #[arg(long)]
+        json: bool,
+    },
+    /// Print every setting, where it comes from and what it does
+    Config {
+        /// As a Markdown table of what can be set
+        #[arg(long)]
+        markdown: bool,
+    },
+    /// Fill a system with believable people and dossiers, starting one when none runs
+    Demo {
+        /// How many dossiers
+        #[arg(long, default_value_t = 300)]
+        dossiers: u32,
+    },
+}
+
+/// Does what the command line says.
+///
+/// # Errors
+/// [`CliError`] with a sentence for the operator.
+pub async fn run(arguments: Arguments) -> Result<(), CliError> {
+    match execute(arguments).await {
+        // Who reads the first lines only has read enough.
+        Err(CliError::Io(error)) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
+        done => done,
+    }
+}
+
+async fn execute(arguments: Arguments) -> Result<(), CliError> {
+    let command = match arguments.command {
+        Some(Command::Config { markdown }) => return settings::print(markdown),
+        command => command,
+    };
+    let config = Config::load()?;
+    telemetry::log(&config.log, config.log_format);
+    match command {
+        None => System::start(&config, Servers::Own, Roles::all()).await?.run().await,
+        Some(Command::Api) => System::start(&config, Servers::Attached, Roles::api()).await?.run().await,
+        Some(Command::Relay) => System::start(&config, Servers::Attached, Roles::relay()).await?.run().await,
+        Some(Command::Worker { projections }) => {
+            let roles = Roles::worker(&projections)?;
+            System::start(&config, Servers::Attached, roles).await?.run().await
+        }
+        Some(Command::Migrate) => {
+            let connection = Connection::open(&config, Servers::Attached).await?;
+            connection.migrate().await?;
+            println!("The database is up to date.");
+            Ok(())
+        }
+        Some(Command::Rebuild { name }) => rebuild::run(&config, &name).await,
+        Some(Command::History { id, json }) => history::run(&config, id, json).await,
+        Some(Command::Demo { dossiers }) => demo::run(&config, dossiers).await,
+        Some(Command::Config { markdown }) => settings::print(markdown),
+    }
+}

@@ -1,0 +1,194 @@
+//! A running process: its roles, its orderly start, its orderly end.
+
+use std::net::SocketAddr;
+
+use axum::Router;
+use axum::routing::get;
+use metrics_exporter_prometheus::PrometheusHandle;
+use projections::{Projections, ReadPositions, Relay};
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use super::connection::{Connection, Servers};
+use super::{CliError, welcome};
+use crate::app::{App, Parts};
+use crate::auth::{NewAdmin, ensure_first_admin};
+use crate::config::Config;
+use crate::embedded::{Embedded, EmbeddedError};
+use crate::{routes, server, telemetry};
+
+/// What a process does.
+#[derive(Debug, Clone, Default)]
+pub struct Roles {
+    api: bool,
+    relay: bool,
+    projections: Vec<&'static str>,
+}
+
+impl Roles {
+    /// Everything.
+    pub fn all() -> Self {
+        Self { api: true, relay: true, projections: projections::NAMES.to_vec() }
+    }
+
+    /// Only the API.
+    pub fn api() -> Self {
+        Self { api: true, ..Self::default() }
+    }
+
+    /// Only the relay.
+    pub fn relay() -> Self {
+        Self { relay: true, ..Self::default() }
+    }
+
+    /// Only these projections, or all when none are named.
+    ///
+    /// # Errors
+    /// [`CliError::UnknownProjection`] for one that does not exist.
+    pub fn worker(names: &[String]) -> Result<Self, CliError> {
+        let known = |name: &String| {
+            let found = projections::NAMES.into_iter().find(|known| known == name);
+            found.ok_or_else(|| CliError::UnknownProjection(name.clone()))
+        };
+        let named = names.iter().map(known).collect::<Result<Vec<_>, _>>()?;
+        let projections = if named.is_empty() { projections::NAMES.to_vec() } else { named };
+        Ok(Self { projections, ..Self::default() })
+    }
+}
+
+/// A process at work.
+pub struct System {
+    embedded: Option<Embedded>,
+    relay: Option<Relay>,
+    projections: Option<Projections>,
+    servers: Vec<JoinHandle<()>>,
+    /// Ends what answers requests.
+    stop: CancellationToken,
+    /// Ends what works behind them.
+    background: CancellationToken,
+}
+
+impl System {
+    /// Starts the roles, and says where to find them.
+    ///
+    /// # Errors
+    /// [`CliError`] for whatever keeps one of them from starting.
+    pub async fn start(config: &Config, servers: Servers, roles: Roles) -> Result<Self, CliError> {
+        if config.require_verified_email {
+            return Err(CliError::Unsupported(
+                "CAPITUNE_REQUIRE_VERIFIED_EMAIL is true, which this version cannot honour: it sends no mail yet. \
+                 Leave it false",
+            ));
+        }
+        let mut connection = Connection::open(config, servers).await?;
+        connection.migrate().await?;
+        let store = connection.store(config).await?;
+        let bus = connection.bus().await?;
+        let metrics = telemetry::metrics()?;
+        let (stop, background) = (CancellationToken::new(), CancellationToken::new());
+        let database = connection.database.clone();
+        let positions = ReadPositions::start(&database, background.clone());
+        let relay = roles.relay.then(|| Relay::start(store.clone(), &database, bus.clone(), background.clone()));
+        let projections = (!roles.projections.is_empty()).then(|| {
+            let (bus, positions) = (bus.clone(), positions.clone());
+            Projections::start(&roles.projections, &store, &database, bus, positions, background.clone())
+        });
+        let mut system =
+            Self { embedded: connection.embedded.take(), relay, projections, servers: Vec::new(), stop, background };
+        if let Some(address) = config.metrics_listen {
+            let (listener, _) = listen(address).await?;
+            system.serve(listener, metrics_router(metrics.clone()));
+        }
+        if roles.api {
+            let (stop, metrics) = (system.stop.clone(), Some(metrics));
+            let parts = Parts { database, store, positions, bus, metrics, stop };
+            let (address, admin) = system.serve_api(config, parts).await?;
+            welcome::print(config, system.embedded.as_ref(), address, admin)?;
+        }
+        Ok(system)
+    }
+
+    async fn serve_api(&mut self, config: &Config, parts: Parts) -> Result<(SocketAddr, Option<NewAdmin>), CliError> {
+        let app = App::new(config, parts)?;
+        let configured = config.admin.as_ref();
+        let configured = configured.map(|admin| (admin.email.expose().to_owned(), admin.password.expose().to_owned()));
+        // First: no admin is made by a start that cannot show the password.
+        let (listener, address) = listen(config.listen).await?;
+        let keep = |email: &str, password: &str| welcome::keep(self.embedded.as_ref(), email, password);
+        let admin = ensure_first_admin(&app, configured, keep).await?;
+        self.serve(listener, routes::router(app));
+        Ok((address, admin))
+    }
+
+    fn serve(&mut self, listener: TcpListener, router: Router) {
+        self.servers.push(tokio::spawn(server::serve(listener, router, self.stop.clone())));
+    }
+
+    /// Works until a signal asks to end, or until an embedded server is lost; then ends in order.
+    ///
+    /// # Errors
+    /// [`CliError`] when it did not end because it was asked to.
+    pub async fn run(self) -> Result<(), CliError> {
+        let lost = tokio::select! {
+            asked = asked_to_end() => asked.map(|()| None)?,
+            lost = lost(self.embedded.as_ref()) => Some(lost),
+        };
+        // Who asks a second time does not want to wait.
+        let impatient = tokio::spawn(async {
+            if asked_to_end().await.is_ok() {
+                std::process::exit(130);
+            }
+        });
+        self.end().await;
+        impatient.abort();
+        lost.map_or(Ok(()), |error| Err(error.into()))
+    }
+
+    /// Ends in order: what answers requests first, what works behind them then.
+    pub async fn end(self) {
+        tracing::info!("ending");
+        self.stop.cancel();
+        futures::future::join_all(self.servers).await;
+        self.background.cancel();
+        if let Some(projections) = self.projections {
+            projections.stopped().await;
+        }
+        if let Some(relay) = self.relay {
+            relay.stopped().await;
+        }
+        if let Some(embedded) = self.embedded {
+            embedded.stop().await;
+        }
+    }
+}
+
+async fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAddr), CliError> {
+    let refused = |source| CliError::Listen { address, source };
+    let listener = TcpListener::bind(address).await.map_err(refused)?;
+    let bound = listener.local_addr().map_err(refused)?;
+    Ok((listener, bound))
+}
+
+fn metrics_router(metrics: PrometheusHandle) -> Router {
+    Router::new().route("/metrics", get(move || async move { routes::prometheus(metrics.render()) }))
+}
+
+/// Resolves at SIGTERM or Ctrl-C.
+async fn asked_to_end() -> Result<(), CliError> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    Ok(())
+}
+
+async fn lost(embedded: Option<&Embedded>) -> EmbeddedError {
+    match embedded {
+        Some(embedded) => embedded.exited().await,
+        None => std::future::pending().await,
+    }
+}

@@ -1,0 +1,273 @@
+//! The settings of a process: read once at its start, from the environment and a configuration file.
+
+mod address_range;
+mod error;
+mod master_key;
+mod nats;
+mod settings;
+mod source;
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::time::Duration;
+
+use sqlx::postgres::PgConnectOptions;
+use tracing_subscriber::EnvFilter;
+
+pub use address_range::{AddressRange, NoAddressRange};
+pub use error::ConfigError;
+pub use master_key::MasterKey;
+pub use nats::nats_options;
+pub use settings::{SETTINGS, Setting, markdown};
+pub use source::{EffectiveSetting, Origin};
+
+use source::Source;
+
+/// Every setting of a process, checked.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Where the API listens.
+    pub listen: SocketAddr,
+    /// A listener of its own for the metrics.
+    pub metrics_listen: Option<SocketAddr>,
+    /// Where the embedded servers keep their data.
+    pub data_dir: PathBuf,
+    /// The Postgres and the nats-server to use.
+    pub servers: Servers,
+    /// The most connections to Postgres that requests use.
+    pub database_connections: u32,
+    /// The master key, when one is given; it always is with servers that are given.
+    pub master_key: Option<MasterKey>,
+    /// The first administrator.
+    pub admin: Option<FirstAdmin>,
+    /// Whether an account can be used only once its address is verified.
+    pub require_verified_email: bool,
+    /// How many requests are accepted.
+    pub rate_limits: RateLimits,
+    /// The proxies whose forwarded headers count.
+    pub trusted_proxies: Vec<AddressRange>,
+    /// How long a request may take.
+    pub request_timeout: Duration,
+    /// The longest body of a request, in bytes.
+    pub body_limit: usize,
+    /// What is logged.
+    pub log: String,
+    /// How log lines are written.
+    pub log_format: LogFormat,
+    /// Whether a Postgres that may lose commits in a power loss is accepted.
+    pub unsafe_durability: bool,
+}
+
+/// The Postgres and the nats-server to use.
+#[derive(Debug, Clone)]
+pub enum Servers {
+    /// Our own, in the data directory.
+    Embedded,
+    /// Those that are given.
+    Given {
+        /// The URL of Postgres.
+        database_url: Secret,
+        /// The URLs of the nats-servers, separated by commas.
+        nats_url: Secret,
+    },
+}
+
+/// The first administrator, made at the start when missing.
+#[derive(Debug, Clone)]
+pub struct FirstAdmin {
+    /// The address to log in with.
+    pub email: Secret,
+    /// The password to log in with.
+    pub password: Secret,
+}
+
+/// How many requests are accepted; 0 stands for any number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RateLimits {
+    /// To the authentication routes, per minute and client address.
+    pub auth: u32,
+    /// To every other route, per minute and user.
+    pub general: u32,
+    /// Uploads, per second and user.
+    pub upload: u32,
+}
+
+/// How log lines are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// For machines, one object per line.
+    Json,
+}
+
+/// A text that never shows itself.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(String);
+
+impl Secret {
+    /// The text, for the one place that needs it.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("Secret")
+    }
+}
+
+impl Config {
+    /// Reads the settings of this process.
+    ///
+    /// # Errors
+    ///
+    /// For a setting that is unknown, not accepted, or missing beside another.
+    pub fn load() -> Result<Self, ConfigError> {
+        Self::from_source(&source()?)
+    }
+
+    /// The settings as they were given, secrets masked, whether or not a process would start with them.
+    ///
+    /// # Errors
+    ///
+    /// For a setting that is unknown.
+    pub fn effective() -> Result<Vec<EffectiveSetting>, ConfigError> {
+        let mut settings = source()?.effective();
+        for shown in &mut settings {
+            if shown.setting.name == settings::DATA_DIR.name && shown.origin == Origin::Default {
+                shown.value = default_data_dir().to_owned();
+            }
+        }
+        Ok(settings)
+    }
+
+    /// The master key that counts: the one given, or else the embedded system's own, made when missing.
+    ///
+    /// # Errors
+    ///
+    /// When the embedded system's file cannot be read or made.
+    pub fn master_key(&self, own_file: &Path) -> Result<MasterKey, ConfigError> {
+        self.master_key.clone().map_or_else(|| MasterKey::read_or_create(own_file), Ok)
+    }
+
+    fn from_source(source: &Source) -> Result<Self, ConfigError> {
+        let servers = servers(source)?;
+        Ok(Self {
+            listen: source.required(&settings::LISTEN, parsed)?,
+            metrics_listen: source.optional(&settings::METRICS_LISTEN, parsed)?,
+            data_dir: data_dir(source),
+            master_key: master_key(source, &servers)?,
+            servers,
+            database_connections: source.required(&settings::DATABASE_CONNECTIONS, |text| within(text, 1, 10_000))?,
+            admin: admin(source)?,
+            require_verified_email: source.required(&settings::REQUIRE_VERIFIED_EMAIL, parsed)?,
+            rate_limits: RateLimits {
+                auth: source.required(&settings::RATE_LIMIT_AUTH, parsed)?,
+                general: source.required(&settings::RATE_LIMIT_GENERAL, parsed)?,
+                upload: source.required(&settings::RATE_LIMIT_UPLOAD, parsed)?,
+            },
+            trusted_proxies: source.optional(&settings::TRUSTED_PROXIES, ranges)?.unwrap_or_default(),
+            request_timeout: source
+                .required(&settings::REQUEST_TIMEOUT, |text| within(text, 1, 3600))
+                .map(Duration::from_secs)?,
+            body_limit: source.required(&settings::BODY_LIMIT, |text| within(text, 1024, 1 << 30))?,
+            log: source.required(&settings::LOG, log_filter)?,
+            log_format: source.required(&settings::LOG_FORMAT, log_format)?,
+            unsafe_durability: source.required(&settings::UNSAFE_DURABILITY, parsed)?,
+        })
+    }
+}
+
+fn source() -> Result<Source, ConfigError> {
+    let text = |(name, value): (std::ffi::OsString, std::ffi::OsString)| {
+        (name.to_string_lossy().into_owned(), value.to_string_lossy().into_owned())
+    };
+    let mut source = Source::environment(std::env::vars_os().map(text))?;
+    let file = source.text(&settings::CONFIG).map(PathBuf::from);
+    file.map_or(Ok(()), |file| source.add_file(&file))?;
+    Ok(source)
+}
+
+fn servers(source: &Source) -> Result<Servers, ConfigError> {
+    let database = source.optional(&settings::DATABASE_URL, |text| {
+        PgConnectOptions::from_str(text).ok().map(|_| Secret(text.to_owned()))
+    })?;
+    let nats = source.optional(&settings::NATS_URL, |text| nats_options(text).map(|_| Secret(text.to_owned())))?;
+    let [database_name, nats_name] = [settings::DATABASE_URL.name, settings::NATS_URL.name];
+    match both(database, nats, database_name, nats_name)? {
+        Some((database_url, nats_url)) => Ok(Servers::Given { database_url, nats_url }),
+        None => Ok(Servers::Embedded),
+    }
+}
+
+fn admin(source: &Source) -> Result<Option<FirstAdmin>, ConfigError> {
+    let email = source.optional(&settings::ADMIN_EMAIL, |text| text.contains('@').then(|| Secret(text.to_owned())))?;
+    let password = source.optional(&settings::ADMIN_PASSWORD, |text| Some(Secret(text.to_owned())))?;
+    let admin = both(email, password, settings::ADMIN_EMAIL.name, settings::ADMIN_PASSWORD.name)?;
+    Ok(admin.map(|(email, password)| FirstAdmin { email, password }))
+}
+
+/// Two settings that belong together: both, or neither.
+fn both<A, B>(
+    one: Option<A>,
+    other: Option<B>,
+    one_name: &'static str,
+    other_name: &'static str,
+) -> Result<Option<(A, B)>, ConfigError> {
+    match (one, other) {
+        (Some(one), Some(other)) => Ok(Some((one, other))),
+        (None, None) => Ok(None),
+        (Some(_), None) => Err(ConfigError::Incomplete { given: one_name, missing: other_name }),
+        (None, Some(_)) => Err(ConfigError::Incomplete { given: other_name, missing: one_name }),
+    }
+}
+
+fn master_key(source: &Source, servers: &Servers) -> Result<Option<MasterKey>, ConfigError> {
+    let key = source.optional(&settings::MASTER_KEY, MasterKey::parse)?;
+    let file = source.text(&settings::MASTER_KEY_FILE).map(Path::new);
+    match (key, file, servers) {
+        (Some(_), Some(_), _) => Err(ConfigError::MasterKeyTwice),
+        (Some(key), None, _) => Ok(Some(key)),
+        (None, Some(file), _) => MasterKey::read(file).map(Some),
+        (None, None, Servers::Given { .. }) => Err(ConfigError::MasterKeyMissing),
+        (None, None, Servers::Embedded) => Ok(None),
+    }
+}
+
+fn data_dir(source: &Source) -> PathBuf {
+    source.given(&settings::DATA_DIR).unwrap_or_else(|| default_data_dir()).into()
+}
+
+fn default_data_dir() -> &'static str {
+    if rustix::process::geteuid().is_root() { "/var/lib/capitune" } else { settings::DATA_DIR.default }
+}
+
+fn parsed<T: FromStr>(text: &str) -> Option<T> {
+    text.parse().ok()
+}
+
+fn within<T: FromStr + PartialOrd>(text: &str, least: T, most: T) -> Option<T> {
+    parsed(text).filter(|number| (least..=most).contains(number))
+}
+
+fn ranges(text: &str) -> Option<Vec<AddressRange>> {
+    text.split(',').map(str::trim).filter(|range| !range.is_empty()).map(parsed).collect()
+}
+
+fn log_filter(text: &str) -> Option<String> {
+    EnvFilter::try_new(text).ok().map(|_| text.to_owned())
+}
+
+fn log_format(text: &str) -> Option<LogFormat> {
+    match text {
+        "text" => Some(LogFormat::Text),
+        "json" => Some(LogFormat::Json),
+        _ => None,
+    }
+}

@@ -1,0 +1,22 @@
+//! The HTTP API of Capitune, and every role of its binary.
+
+mod answer;
+mod app;
+mod auth;
+pub mod cli;
+pub mod config;
+mod demo;
+mod diff;
+mod edge;
+pub mod embedded;
+mod error;
+mod extract;
+mod jobs;
+mod lingering;
+mod metadata;
+mod openapi;
+mod problem;
+mod reads;
+mod routes;
+mod server;
+mod telemetry;

@@ -1,0 +1,112 @@
+//! Every code that a problem can carry, with its status and its title in both languages.
+
+/// One kind of problem.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Code {
+    /// Its stable name, `<resource>.<condition>`.
+    pub name: &'static str,
+    /// The HTTP status it goes with.
+    pub status: u16,
+    /// Its title in English.
+    pub english: &'static str,
+    /// Its title in French.
+    pub french: &'static str,
+}
+
+/// The code of this name; [`INTERNAL`] when there is none.
+pub fn find(name: &str) -> &'static Code {
+    ALL.iter().find(|code| code.name == name).copied().unwrap_or(&INTERNAL)
+}
+
+/// The table: one constant for each line, and all of them in `ALL`.
+macro_rules! codes {
+    ($($constant:ident $status:literal $name:literal $english:literal $french:literal)*) => {
+        $(
+            #[doc = $english]
+            pub static $constant: Code =
+                Code { name: $name, status: $status, english: $english, french: $french };
+        )*
+        /// Every code.
+        pub static ALL: &[&Code] = &[$(&$constant),*];
+    };
+}
+
+codes! {
+    REQUEST_MALFORMED 400 "request.malformed" "The request is malformed" "La requête est malformée"
+    BODY_MALFORMED 400 "body.malformed" "The body is not well-formed JSON" "Le corps n'est pas du JSON bien formé"
+    HEADER_INVALID 400 "header.invalid" "A header cannot be understood" "Un en-tête ne peut pas être compris"
+    IDEMPOTENCY_KEY_INVALID 400 "idempotency.key_invalid" "The idempotency key is not acceptable" "La clé d'idempotence n'est pas acceptable"
+
+    AUTH_REQUIRED 401 "auth.required" "Authentication is required" "Une authentification est requise"
+    AUTH_INVALID_TOKEN 401 "auth.invalid_token" "The access token is not valid" "Le jeton d'accès n'est pas valable"
+    AUTH_SESSION_ENDED 401 "auth.session_ended" "The session has ended" "La session est terminée"
+    AUTH_INVALID_CREDENTIALS 401 "auth.invalid_credentials" "The address or the password is wrong" "L'adresse ou le mot de passe est faux"
+    AUTH_INVALID_REFRESH_TOKEN 401 "auth.invalid_refresh_token" "The refresh token is not valid" "Le jeton de rafraîchissement n'est pas valable"
+
+    ACCESS_FORBIDDEN 403 "access.forbidden" "This is not allowed to you" "Cela ne vous est pas permis"
+    ACCOUNT_SUSPENDED 403 "account.suspended" "The account is suspended" "Le compte est suspendu"
+
+    ROUTE_NOT_FOUND 404 "route.not_found" "There is nothing at this address" "Il n'y a rien à cette adresse"
+    DOSSIER_NOT_FOUND 404 "dossier.not_found" "There is no such dossier" "Ce dossier n'existe pas"
+    ACCOUNT_NOT_FOUND 404 "account.not_found" "There is no such account" "Ce compte n'existe pas"
+    VERSION_NOT_FOUND 404 "version.not_found" "There was no such version" "Cette version n'a pas existé"
+    PROJECTION_NOT_FOUND 404 "projection.not_found" "There is no such projection" "Cette projection n'existe pas"
+    READ_MODEL_NOT_FOUND 404 "read_model.not_found" "There is no such read model" "Ce modèle de lecture n'existe pas"
+
+    METHOD_NOT_ALLOWED 405 "method.not_allowed" "The method is not allowed here" "La méthode n'est pas permise ici"
+    BODY_TIMEOUT 408 "body.timeout" "The body took too long to arrive" "Le corps a mis trop de temps à arriver"
+
+    COMMAND_REFUSED 409 "command.refused" "The command is refused" "La commande est refusée"
+    ACCOUNT_ADDRESS_TAKEN 409 "account.address_taken" "The e-mail address has an account already" "L'adresse e-mail a déjà un compte"
+    ACCOUNT_ALREADY_REGISTERED 409 "account.already_registered" "The account is registered already" "Le compte est déjà inscrit"
+    ACCOUNT_OWN_RIGHTS 409 "account.own_rights" "Admins keep their own rights" "Les administrateurs gardent leurs propres droits"
+    DOSSIER_INVALID_TRANSITION 409 "dossier.invalid_transition" "The dossier's state does not allow this" "L'état du dossier ne le permet pas"
+    DOSSIER_NOTHING_CHANGED 409 "dossier.nothing_changed" "Nothing changed since the change request" "Rien n'a changé depuis la demande de modification"
+    DOSSIER_NOT_THE_REVIEWER 409 "dossier.not_the_reviewer" "Only the dossier's reviewer may do this" "Seul l'instructeur du dossier peut le faire"
+    DOSSIER_OWN_REVIEW 409 "dossier.own_review" "No one reviews a dossier of their own" "Nul n'instruit son propre dossier"
+    PERSON_ERASED 409 "person.erased" "The person's data was erased" "Les données de la personne ont été effacées"
+
+    VERSION_MISMATCH 412 "version.mismatch" "The version is another one now" "La version n'est plus celle-là"
+    BODY_TOO_LARGE 413 "body.too_large" "The body is too large" "Le corps est trop grand"
+    URI_TOO_LONG 414 "uri.too_long" "The address is too long" "L'adresse est trop longue"
+    BODY_UNSUPPORTED_MEDIA_TYPE 415 "body.unsupported_media_type" "The body must be application/json" "Le corps doit être du type application/json"
+    REQUEST_MISDIRECTED 421 "request.misdirected" "The request was meant for another host" "La requête était destinée à un autre hôte"
+
+    FIELD_UNKNOWN 422 "field.unknown" "The body has a field that is not known here" "Le corps a un champ inconnu ici"
+    FIELD_REQUIRED 422 "field.required" "The body lacks a field" "Il manque un champ au corps"
+    FIELD_INVALID 422 "field.invalid" "A field cannot be accepted" "Un champ ne peut pas être accepté"
+    PARAMETER_UNKNOWN 422 "parameter.unknown" "A query parameter is not known here" "Un paramètre de requête est inconnu ici"
+    PARAMETER_INVALID 422 "parameter.invalid" "A query parameter cannot be accepted" "Un paramètre de requête ne peut pas être accepté"
+    CURSOR_INVALID 422 "cursor.invalid" "The cursor does not belong to this list" "Le curseur n'appartient pas à cette liste"
+    IDEMPOTENCY_KEY_REUSED 422 "idempotency.key_reused" "The idempotency key came with another request before" "La clé d'idempotence a déjà servi à une autre requête"
+    ACCOUNT_INVALID 422 "account.invalid" "Some of the account's fields cannot be accepted" "Certains champs du compte ne peuvent pas être acceptés"
+    DOSSIER_INVALID 422 "dossier.invalid" "Some of the dossier's fields cannot be accepted" "Certains champs du dossier ne peuvent pas être acceptés"
+    CONTENT_INVALID 422 "content.invalid" "The content cannot be stored" "Le contenu ne peut pas être enregistré"
+
+    HEADERS_TOO_LARGE 431 "headers.too_large" "The headers are too large" "Les en-têtes sont trop grands"
+
+    INTERNAL 500 "internal" "Something went wrong on our side" "Une erreur est survenue de notre côté"
+    STORE_UNAVAILABLE 503 "store.unavailable" "The event store does not answer; nothing was done" "Le journal ne répond pas ; rien n'a été fait"
+    STORE_OUTCOME_UNKNOWN 503 "store.outcome_unknown" "It is not known yet whether the command was executed" "On ne sait pas encore si la commande a été exécutée"
+    COMMAND_CONTENTION 503 "command.contention" "Too many commands at once on one aggregate" "Trop de commandes à la fois sur un même agrégat"
+    AUTH_BUSY 503 "auth.busy" "Too many log-ins at once" "Trop de connexions à la fois"
+    REQUEST_TIMEOUT 503 "request.timeout" "The answer took too long" "La réponse a mis trop de temps"
+    PROJECTION_LAGGING 504 "projection.lagging" "The read model has not come that far yet" "Le modèle de lecture n'en est pas encore là"
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_code_has_a_name_of_its_own() {
+        let names: std::collections::HashSet<&str> = ALL.iter().map(|code| code.name).collect();
+        assert_eq!(names.len(), ALL.len());
+    }
+
+    #[test]
+    fn an_unknown_name_is_internal() {
+        assert_eq!(find("nonsense"), &INTERNAL);
+        assert_eq!(find("dossier.not_found"), &DOSSIER_NOT_FOUND);
+    }
+}

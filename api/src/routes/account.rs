@@ -1,0 +1,196 @@
+//! Accounts: one's own, and the public cards of others.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use axum::extract::State;
+use chrono::{DateTime, Utc};
+use domain::account::{Account, AccountCommand, Locale};
+use domain::{Aggregate, Role};
+use event_store::StreamId;
+use projections::account::{self, Accounts};
+use projections::{Projection, Scope};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use tokio::time::Instant;
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+use uuid::Uuid;
+
+use crate::answer::{Answered, CommandDone, QueryAnswer, Served};
+use crate::app::App;
+use crate::auth::Caller;
+use crate::error::not_found;
+use crate::extract::{CommandRequest, Id, NoParameters, QueryRequest};
+use crate::problem::{Problem, codes};
+
+/// The routes.
+pub fn router() -> OpenApiRouter<App> {
+    OpenApiRouter::default().routes(routes!(me, edit)).routes(routes!(card))
+}
+
+/// The projection of accounts.
+pub const PROJECTION: &str = Accounts::NAME;
+
+/// The stream of an account.
+pub fn stream(id: Uuid) -> StreamId {
+    StreamId { aggregate_type: Account::TYPE, id }
+}
+
+/// An account, as its owner sees it.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct User {
+    id: Uuid,
+    organization_id: Uuid,
+    /// Null once the account was erased, as are the other personal values.
+    email: Option<String>,
+    name: Option<String>,
+    #[schema(value_type = Language)]
+    locale: Locale,
+    #[schema(value_type = Vec<RoleName>)]
+    roles: Vec<Role>,
+    status: UserStatus,
+    version: u64,
+}
+
+/// Whether an account may come in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum UserStatus {
+    /// It may.
+    Active,
+    /// An admin shut it out.
+    Suspended,
+}
+
+/// The languages of the product.
+#[derive(ToSchema)]
+#[schema(as = Locale, rename_all = "lowercase")]
+#[allow(dead_code, missing_docs)] // describes the domain's type
+pub enum Language {
+    Fr,
+    En,
+}
+
+/// What an account may be.
+#[derive(ToSchema)]
+#[schema(as = Role, rename_all = "camelCase")]
+#[allow(dead_code, missing_docs)] // describes the domain's type
+pub enum RoleName {
+    Applicant,
+    Pro,
+    Auditor,
+    Analyst,
+    Moderator,
+    Organizer,
+    Admin,
+}
+
+/// The account as it stands, by its own stream: signing in works however far the read models are.
+///
+/// # Errors
+/// A 404 when there is none, a 503 when the event store does not answer.
+pub async fn user(app: &App, id: Uuid) -> Result<User, Problem> {
+    let (account, version) = app.commands().state::<Account>(id).await?;
+    let (Some(organization_id), Some(locale)) = (account.organization(), account.locale()) else {
+        return Err(not_found::<Account>());
+    };
+    Ok(User {
+        id,
+        organization_id,
+        email: account.email().and_then(|email| email.get().cloned()),
+        name: account.name().and_then(|name| name.get().cloned()),
+        locale,
+        roles: account.roles().into(),
+        status: if account.is_active() { UserStatus::Active } else { UserStatus::Suspended },
+        version,
+    })
+}
+
+impl Served for Account {
+    const COLLECTION: &'static str = "/api/users";
+
+    async fn represent(app: &App, _: &Caller, id: Uuid, _: u64, _: Instant) -> Result<Option<Value>, Problem> {
+        let user = user(app, id).await?;
+        Ok(serde_json::to_value(user).ok())
+    }
+}
+
+/// The caller's own account.
+#[utoipa::path(get, path = "/api/users/me", tag = "users", operation_id = "getMe",
+    responses((status = 200, body = User)))]
+async fn me(State(app): State<App>, request: QueryRequest<NoParameters>) -> Result<QueryAnswer<User>, Problem> {
+    let position = app.log_head(&request).await?;
+    let body = user(&app, request.caller.id()).await?;
+    let version = Some(body.version);
+    Ok(QueryAnswer { body, position, version })
+}
+
+/// Changes what is given.
+#[derive(Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct EditProfile {
+    /// 1 to 200 characters.
+    name: Option<String>,
+    #[schema(value_type = Option<Language>)]
+    locale: Option<Locale>,
+}
+
+/// Change one's own profile.
+#[utoipa::path(put, path = "/api/users/me", tag = "users", operation_id = "editMe",
+    request_body = EditProfile, responses((status = 200, body = CommandDone)))]
+async fn edit(State(app): State<App>, request: CommandRequest<EditProfile>) -> Answered {
+    let (EditProfile { name, locale }, order) = request.into_parts();
+    let command = AccountCommand::EditProfile { name, locale, at: Utc::now() };
+    app.execute::<Account>(order.caller.id(), command, order).await
+}
+
+/// What everyone who is signed in may know of an account.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct Card {
+    id: Uuid,
+    /// Null once the account was erased.
+    name: Option<String>,
+    organization_id: Uuid,
+    created_at: DateTime<Utc>,
+}
+
+/// The public card of an account.
+#[utoipa::path(get, path = "/api/users/{id}", tag = "users", operation_id = "getUser",
+    responses((status = 200, body = Card)))]
+async fn card(
+    State(app): State<App>,
+    Id(id): Id,
+    request: QueryRequest<NoParameters>,
+) -> Result<QueryAnswer<Card>, Problem> {
+    let query = || account::by_id(app.reads(), id);
+    let (row, position) = app.read(PROJECTION, Scope::Key(id), &request, query).await?;
+    let row = row.ok_or_else(not_found::<Account>)?;
+    let name = serde_json::to_value(&row.name).map_err(|_| Problem::new(&codes::INTERNAL))?;
+    let mut documents = [(stream(id), name)];
+    app.vault().reveal(&mut documents).await?;
+    let name = documents[0].1.as_str().map(str::to_owned);
+    let (organization_id, created_at) = (row.organization_id, row.created_at);
+    Ok(QueryAnswer { body: Card { id, name, organization_id, created_at }, position, version: Some(row.version) })
+}
+
+/// The names of those of these accounts that have one still.
+///
+/// # Errors
+/// A 503 when the database does not answer.
+pub async fn names(app: &App, ids: impl Iterator<Item = Uuid>) -> Result<BTreeMap<Uuid, String>, Problem> {
+    let ids: BTreeSet<Uuid> = ids.collect();
+    if ids.is_empty() {
+        return Ok(BTreeMap::new());
+    }
+    let ids: Vec<Uuid> = ids.into_iter().collect();
+    let sealed = account::names(app.reads(), &ids).await?;
+    let document = |(id, name)| serde_json::to_value(name).map(|name| (stream(id), name));
+    let documents: Result<Vec<_>, _> = sealed.into_iter().map(document).collect();
+    let mut documents = documents.map_err(|_| Problem::new(&codes::INTERNAL))?;
+    app.vault().reveal(&mut documents).await?;
+    let named = documents.into_iter().filter_map(|(stream, name)| Some((stream.id, name.as_str()?.to_owned())));
+    Ok(named.collect())
+}

@@ -1,0 +1,252 @@
+//! What became of a dossier: folded from its own stream, never from a read model.
+
+use axum::extract::State;
+use chrono::{DateTime, Utc};
+use domain::dossier::{Dossier, Stage};
+use domain::envelope::DecodeError;
+use domain::{Action, Aggregate, EventEnvelope};
+use event_store::StoreError;
+use projections::dossier::DossierRow;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use utoipa::{IntoParams, ToSchema};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+use uuid::Uuid;
+
+use super::view::{Sight, show, stream};
+use crate::answer::QueryAnswer;
+use crate::app::App;
+use crate::diff::{Difference, differences};
+use crate::error::{denied, not_found};
+use crate::extract::{Cursor, Id, Limit, Page, QueryRequest};
+use crate::problem::{Problem, codes};
+
+/// The routes.
+pub fn router() -> OpenApiRouter<App> {
+    OpenApiRouter::default().routes(routes!(history)).routes(routes!(diff))
+}
+
+/// A moment in a dossier's life.
+pub enum Moment {
+    /// After the event of this number.
+    Version(u64),
+    /// What was recorded up to this time.
+    Time(DateTime<Utc>),
+}
+
+/// The stream of a dossier, for those who may replay it, and the head of the log.
+async fn replay<R>(app: &App, id: Uuid, request: &QueryRequest<R>) -> Result<(Vec<EventEnvelope>, u64), Problem> {
+    let head = app.log_head(request).await?;
+    let events = app.store().read_stream(stream(id), 0).await?;
+    let row = DossierRow::fold(&events)?.ok_or_else(not_found::<Dossier>)?;
+    request.caller.can(Action::ReadHistory, &row.resource()).map_err(denied::<Dossier>)?;
+    Ok((events, head))
+}
+
+/// The dossier as it was.
+///
+/// # Errors
+/// A 404 when there was none then, or none that the caller may replay.
+pub async fn as_it_was<R>(
+    app: &App,
+    id: Uuid,
+    moment: Moment,
+    request: &QueryRequest<R>,
+) -> Result<QueryAnswer<Value>, Problem> {
+    let (events, position) = replay(app, id, request).await?;
+    let count = match moment {
+        Moment::Version(version) => version,
+        Moment::Time(time) => events.partition_point(|event| event.recorded_at <= time) as u64,
+    };
+    let body = at_version(app, &events, count).await?;
+    if body.is_null() {
+        return Err(Problem::new(&codes::VERSION_NOT_FOUND));
+    }
+    Ok(QueryAnswer { body, position, version: Some(count) })
+}
+
+/// The dossier after its first `version` events; null before there were any.
+async fn at_version(app: &App, events: &[EventEnvelope], version: u64) -> Result<Value, Problem> {
+    let past = usize::try_from(version).ok().and_then(|count| events.get(..count));
+    let past = past.ok_or_else(|| Problem::new(&codes::VERSION_NOT_FOUND))?;
+    let Some(row) = DossierRow::fold(past)? else { return Ok(Value::Null) };
+    Ok(show(app, vec![(row, Sight::Whole)]).await?.pop().unwrap_or_default())
+}
+
+/// Which versions to compare.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+struct Between {
+    /// The version before; 0 is before its creation.
+    from: u64,
+    /// The version after.
+    to: u64,
+}
+
+/// What differs between two versions.
+#[derive(Debug, Serialize, ToSchema)]
+struct DossierDiff {
+    /// The version before.
+    from: u64,
+    /// The version after.
+    to: u64,
+    /// What differs.
+    changes: Vec<Difference>,
+}
+
+/// What changed between two versions.
+#[utoipa::path(get, path = "/api/dossiers/{id}/diff", tag = "dossiers", operation_id = "diffDossier",
+    params(Between), responses((status = 200, body = DossierDiff)))]
+async fn diff(
+    State(app): State<App>,
+    Id(id): Id,
+    request: QueryRequest<Between>,
+) -> Result<QueryAnswer<DossierDiff>, Problem> {
+    let Between { from, to } = request.parameters;
+    let (events, position) = replay(&app, id, &request).await?;
+    let before = at_version(&app, &events, from).await?;
+    let after = at_version(&app, &events, to).await?;
+    let changes = differences(&before, &after);
+    Ok(QueryAnswer::new(DossierDiff { from, to, changes }, position))
+}
+
+/// Which part of the history to show.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+struct Paging {
+    /// Items on a page.
+    #[serde(default)]
+    #[param(value_type = Option<u32>, minimum = 1, maximum = 100, default = 20)]
+    limit: Limit,
+    /// The `nextCursor` of the page before.
+    cursor: Option<String>,
+}
+
+/// One event in the life of a dossier.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct HistoryItem {
+    /// The dossier's version after it.
+    version: u64,
+    /// Its number in the whole log.
+    position: u64,
+    /// What happened.
+    r#type: String,
+    /// When it was recorded.
+    at: DateTime<Utc>,
+    /// Who caused it.
+    actor: HistoryActor,
+    /// What the event says.
+    data: Value,
+    /// What it changed in the dossier.
+    changes: Vec<Difference>,
+    /// The request that carried the command.
+    request_id: String,
+    /// The event or request that led to the command.
+    causation_id: Uuid,
+}
+
+/// Who caused an event.
+#[derive(Debug, Serialize, ToSchema)]
+struct HistoryActor {
+    /// The account.
+    id: Uuid,
+    /// The role under which it acted.
+    #[schema(value_type = String)]
+    role: domain::Role,
+}
+
+/// What became of a dossier, event by event.
+#[utoipa::path(get, path = "/api/dossiers/{id}/history", tag = "dossiers", operation_id = "dossierHistory",
+    params(Paging), responses((status = 200, body = Page<HistoryItem>)))]
+async fn history(
+    State(app): State<App>,
+    Id(id): Id,
+    request: QueryRequest<Paging>,
+) -> Result<QueryAnswer<Page<HistoryItem>>, Problem> {
+    let Paging { limit, cursor } = &request.parameters;
+    let cursors = Cursor::of(app.vault(), "history", &id, request.caller.id());
+    let after: usize = cursor.as_ref().map_or(Ok(0), |cursor| cursors.open(cursor))?;
+    let (events, position) = replay(&app, id, &request).await?;
+    let end = events.len().min(after + limit.0 as usize);
+    let items = items(&app, id, &events[..end], after.min(end)).await?;
+    let next_cursor = (end < events.len()).then(|| cursors.seal(&end));
+    Ok(QueryAnswer::new(Page { items, next_cursor }, position))
+}
+
+/// The items of the events from the index `after` on; those before it only lead to the state they start from.
+async fn items(app: &App, id: Uuid, events: &[EventEnvelope], after: usize) -> Result<Vec<HistoryItem>, Problem> {
+    let stream = stream(id);
+    let mut documents = Vec::with_capacity(2 * (events.len() - after) + 1);
+    let mut dossier = Dossier::default();
+    for (index, envelope) in events.iter().enumerate() {
+        if index == after {
+            documents.push((stream, state(&dossier)?));
+        }
+        dossier.apply(&envelope.decode::<Dossier>().map_err(broken)?);
+        if index >= after {
+            documents.push((stream, data(envelope)?));
+            documents.push((stream, state(&dossier)?));
+        }
+    }
+    app.vault().reveal(&mut documents).await?;
+    let mut documents = documents.into_iter().map(|(_, document)| document);
+    let mut before = documents.next().unwrap_or_default();
+    let mut items = Vec::with_capacity(events.len() - after);
+    for (envelope, data) in events[after..].iter().zip(std::iter::from_fn(|| documents.next().zip(documents.next()))) {
+        let (data, state) = data;
+        items.push(item(envelope, data, differences(&before, &state))?);
+        before = state;
+    }
+    Ok(items)
+}
+
+fn item(envelope: &EventEnvelope, data: Value, changes: Vec<Difference>) -> Result<HistoryItem, Problem> {
+    let metadata = envelope.metadata().map_err(broken)?;
+    Ok(HistoryItem {
+        version: envelope.version,
+        position: envelope.position,
+        r#type: envelope.event_type.clone(),
+        at: envelope.recorded_at,
+        actor: HistoryActor { id: metadata.actor_id, role: metadata.actor_role },
+        data,
+        changes,
+        request_id: metadata.request_id,
+        causation_id: metadata.causation_id,
+    })
+}
+
+fn broken(error: DecodeError) -> Problem {
+    StoreError::Broken(error.to_string()).into()
+}
+
+/// What the event says, without the wrapping that names it a second time.
+fn data(envelope: &EventEnvelope) -> Result<Value, Problem> {
+    let payload: Value = serde_json::from_str(envelope.payload.get()).map_err(|_| Problem::new(&codes::INTERNAL))?;
+    Ok(match payload {
+        Value::Object(wrapped) if wrapped.len() == 1 => {
+            wrapped.into_iter().next().map_or(Value::Null, |(_, data)| data)
+        }
+        other => other,
+    })
+}
+
+/// What a dossier is, by the names that the API has for it.
+fn state(dossier: &Dossier) -> Result<Value, Problem> {
+    let (Some(content), Some(stage)) = (dossier.content(), dossier.stage()) else { return Ok(Value::Null) };
+    let archived = matches!(stage, Stage::Decided { archived: true, .. } | Stage::Withdrawn { archived: true, .. });
+    let sealed = serde_json::to_value((&content.description, &content.fields));
+    let sealed = sealed.map_err(|_| Problem::new(&codes::INTERNAL))?;
+    Ok(json!({
+        "title": content.title,
+        "category": content.category,
+        "description": sealed[0],
+        "fields": sealed[1],
+        "status": stage.status(),
+        "reviewerId": stage.reviewer(),
+        "archived": archived,
+    }))
+}

@@ -1,0 +1,167 @@
+//! Reading dossiers: one, as it is or was, and lists.
+
+use axum::extract::State;
+use chrono::{DateTime, Utc};
+use domain::Role;
+use domain::dossier::{Dossier, Status};
+use projections::Scope;
+use projections::dossier::{self, DossierCursor, DossierFilter, DossierRow, DossierSort, SortKey, Visible};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use utoipa::IntoParams;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+use uuid::Uuid;
+
+use super::view::{DossierView, Sight, StatusView, show, sight};
+use super::{PROJECTION, history};
+use crate::answer::QueryAnswer;
+use crate::app::App;
+use crate::auth::Caller;
+use crate::error::not_found;
+use crate::extract::{Cursor, Id, Limit, Page, QueryRequest, invalid_parameter, time};
+use crate::problem::Problem;
+
+/// The routes.
+pub fn router() -> OpenApiRouter<App> {
+    OpenApiRouter::default().routes(routes!(get)).routes(routes!(list))
+}
+
+/// Which state of a dossier to show.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+struct AsItWas {
+    /// As it was at this version.
+    version: Option<u64>,
+    /// As it was at this time (RFC 3339).
+    #[serde(default, deserialize_with = "time")]
+    as_of: Option<DateTime<Utc>>,
+}
+
+/// One dossier, as it is or as it was.
+#[utoipa::path(get, path = "/api/dossiers/{id}", tag = "dossiers", operation_id = "getDossier",
+    params(AsItWas), responses((status = 200, body = DossierView)))]
+async fn get(
+    State(app): State<App>,
+    Id(id): Id,
+    request: QueryRequest<AsItWas>,
+) -> Result<QueryAnswer<Value>, Problem> {
+    let moment = match (request.parameters.version, request.parameters.as_of) {
+        (None, None) => return current(&app, id, &request).await,
+        (Some(version), None) => history::Moment::Version(version),
+        (None, Some(time)) => history::Moment::Time(time),
+        (Some(_), Some(_)) => return Err(invalid_parameter("asOf", "excludes version")),
+    };
+    history::as_it_was(&app, id, moment, &request).await
+}
+
+async fn current(app: &App, id: Uuid, request: &QueryRequest<AsItWas>) -> Result<QueryAnswer<Value>, Problem> {
+    let query = || dossier::by_id(app.reads(), id);
+    let (row, position) = app.read(PROJECTION, Scope::Key(id), request, query).await?;
+    let row = row.ok_or_else(not_found::<Dossier>)?;
+    let (version, sight) = (row.version, sight(&request.caller, &row)?);
+    let body = show(app, vec![(row, sight)]).await?.pop().unwrap_or_default();
+    Ok(QueryAnswer { body, position, version: Some(version) })
+}
+
+/// Which dossiers to list, and in which order.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+struct ListDossiers {
+    /// In this status.
+    #[param(inline, value_type = Option<StatusView>)]
+    status: Option<Status>,
+    /// Of this category.
+    category: Option<String>,
+    /// Assigned to this pro.
+    assigned_to: Option<Uuid>,
+    /// With these words in the title.
+    q: Option<String>,
+    /// By what, `-` for the greatest first; the newest first when it is not given.
+    #[param(inline)]
+    sort: Option<Sort>,
+    /// Items on a page.
+    #[serde(default)]
+    #[param(value_type = Option<u32>, minimum = 1, maximum = 100, default = 20)]
+    limit: Limit,
+    /// The `nextCursor` of the page before.
+    cursor: Option<String>,
+}
+
+/// The orders of the list.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize, utoipa::ToSchema)]
+#[schema(as = DossierSort)]
+#[allow(missing_docs)] // each is its own sentence
+enum Sort {
+    #[serde(rename = "createdAt")]
+    CreatedAt,
+    #[serde(rename = "-createdAt")]
+    CreatedAtDescending,
+    #[serde(rename = "updatedAt")]
+    UpdatedAt,
+    #[serde(rename = "-updatedAt")]
+    UpdatedAtDescending,
+    #[serde(rename = "title")]
+    Title,
+    #[serde(rename = "-title")]
+    TitleDescending,
+}
+
+impl From<Sort> for DossierSort {
+    fn from(sort: Sort) -> Self {
+        let (key, descending) = match sort {
+            Sort::CreatedAt => (SortKey::CreatedAt, false),
+            Sort::CreatedAtDescending => (SortKey::CreatedAt, true),
+            Sort::UpdatedAt => (SortKey::UpdatedAt, false),
+            Sort::UpdatedAtDescending => (SortKey::UpdatedAt, true),
+            Sort::Title => (SortKey::Title, false),
+            Sort::TitleDescending => (SortKey::Title, true),
+        };
+        Self { key, descending }
+    }
+}
+
+/// The dossiers that the caller may see.
+#[utoipa::path(get, path = "/api/dossiers", tag = "dossiers", operation_id = "listDossiers",
+    params(ListDossiers), responses((status = 200, body = Page<DossierView>)))]
+async fn list(
+    State(app): State<App>,
+    request: QueryRequest<ListDossiers>,
+) -> Result<QueryAnswer<Page<Value>>, Problem> {
+    let ListDossiers { status, category, assigned_to, q, sort, limit, cursor } = &request.parameters;
+    let sort = sort.unwrap_or(Sort::CreatedAtDescending);
+    let narrowing = (status, category, assigned_to, q, sort);
+    let cursors = Cursor::of(app.vault(), "dossiers", &narrowing, request.caller.id());
+    let filter = DossierFilter {
+        visible: visible(&request.caller),
+        status: *status,
+        category: category.clone(),
+        assigned_to: *assigned_to,
+        q: q.clone(),
+        sort: sort.into(),
+        after: cursor.as_ref().map(|cursor| cursors.open::<DossierCursor>(cursor)).transpose()?,
+        limit: limit.0,
+    };
+    let query = || dossier::list(app.reads(), &filter);
+    let (page, position) = app.read(PROJECTION, Scope::All, &request, query).await?;
+    let next_cursor = page.next.map(|next| cursors.seal(&next));
+    let items = show(&app, seen(&request.caller, page.items)).await?;
+    Ok(QueryAnswer::new(Page { items, next_cursor }, position))
+}
+
+/// Which dossiers to look among; what of each is shown, `sight` says.
+fn visible(caller: &Caller) -> Visible {
+    let roles = caller.actor.roles;
+    if roles.contains(Role::Auditor) || roles.contains(Role::Admin) {
+        return Visible::All;
+    }
+    let reviews_for = roles.contains(Role::Pro).then_some(caller.actor.organization);
+    Visible::To { user: caller.id(), reviews_for }
+}
+
+fn seen(caller: &Caller, rows: Vec<DossierRow>) -> Vec<(DossierRow, Sight)> {
+    let seen = rows.into_iter().map(|row| sight(caller, &row).map(|sight| (row, sight)));
+    seen.filter_map(Result::ok).collect()
+}

@@ -1,0 +1,64 @@
+//! The product on one page.
+
+mod account;
+mod admin;
+mod analytics;
+mod audit;
+mod auth;
+mod dossier;
+mod operations;
+
+use axum::Router;
+use axum::http::HeaderValue;
+use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use axum::middleware::from_fn_with_state;
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use bytes::Bytes;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_swagger_ui::{Config, SwaggerUi};
+
+pub use operations::prometheus;
+
+use crate::app::App;
+use crate::edge::edge;
+use crate::openapi;
+use crate::problem::{Problem, codes};
+
+/// Every route of the product.
+fn routes() -> OpenApiRouter<App> {
+    OpenApiRouter::with_openapi(openapi::base())
+        .merge(auth::router())
+        .merge(account::router())
+        .merge(dossier::router())
+        .merge(audit::router())
+        .merge(analytics::router())
+        .merge(admin::router())
+        .merge(operations::router())
+}
+
+/// The API, ready to serve.
+pub fn router(app: App) -> Router {
+    let (router, document) = routes().split_for_parts();
+    let document = Bytes::from(openapi::complete(&document));
+    let docs = SwaggerUi::new("/docs").config(Config::from("/api/openapi.json"));
+    router
+        .route("/api/openapi.json", get(move || async move { openapi(document) }))
+        .merge(docs)
+        .fallback(|| async { Problem::new(&codes::ROUTE_NOT_FOUND) })
+        .layer(from_fn_with_state(app.clone(), edge))
+        .with_state(app)
+}
+
+/// The API's description, as text.
+#[cfg(test)]
+pub fn description() -> Vec<u8> {
+    openapi::complete(&routes().split_for_parts().1)
+}
+
+fn openapi(document: Bytes) -> Response {
+    let mut response = document.into_response();
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    response
+}

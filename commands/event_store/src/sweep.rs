@@ -1,0 +1,59 @@
+//! Sweeping away what was kept for a while: markers of batches, and answers under idempotency keys.
+
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use sqlx::PgPool;
+use tokio::time::{MissedTickBehavior, interval_at};
+use uuid::{NoContext, Timestamp, Uuid};
+
+use crate::{EventStore, Inner, StoreError};
+
+const EVERY: Duration = Duration::from_secs(300);
+/// Far longer than a statement may wait that could still bring a batch in.
+const BATCHES_KEPT: Duration = Duration::from_secs(3600);
+/// Clients are promised a day.
+const ANSWERS_KEPT: Duration = Duration::from_secs(48 * 3600);
+/// Rows deleted by one statement, at most, so that none holds locks for long.
+const CHUNK: i64 = 10_000;
+
+impl EventStore {
+    /// Deletes the markers of batches and the answers under idempotency keys that are past their time.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`] when the database does not answer.
+    pub async fn sweep(&self) -> Result<(), StoreError> {
+        sweep(&self.inner.writes).await
+    }
+}
+
+/// Sweeps now and then, as long as the store is in use.
+pub(crate) fn keep_swept(store: &Arc<Inner>) {
+    let store: Weak<Inner> = Arc::downgrade(store);
+    let mut tick = interval_at(tokio::time::Instant::now() + EVERY, EVERY);
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    tokio::spawn(async move {
+        loop {
+            tick.tick().await;
+            let Some(writes) = store.upgrade().map(|store| store.writes.clone()) else { return };
+            if let Err(error) = sweep(&writes).await {
+                tracing::warn!(%error, "old batches and answers could not be swept; trying again later");
+            }
+        }
+    });
+}
+
+async fn sweep(writes: &PgPool) -> Result<(), StoreError> {
+    // Batch ids are UUIDv7: in their order they are as old as their time.
+    let oldest = chrono::Utc::now() - BATCHES_KEPT;
+    let oldest = Timestamp::from_unix(NoContext, oldest.timestamp().cast_unsigned(), 0);
+    let batches = "delete from appended_batches where batch_id in (
+                       select batch_id from appended_batches where batch_id < $1 order by batch_id limit $2)";
+    while sqlx::query(batches).bind(Uuid::new_v7(oldest)).bind(CHUNK).execute(writes).await?.rows_affected() > 0 {}
+    let answers = "delete from idempotency_records where (scope, key) in (
+                       select scope, key from idempotency_records
+                       where recorded_at < clock_timestamp() - make_interval(secs => $1) order by recorded_at limit $2)";
+    let kept = ANSWERS_KEPT.as_secs_f64();
+    while sqlx::query(answers).bind(kept).bind(CHUNK).execute(writes).await?.rows_affected() > 0 {}
+    Ok(())
+}

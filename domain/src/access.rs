@@ -1,0 +1,162 @@
+//! The whole access policy: `can(actor, action, resource)`, one table, deny by default.
+
+mod roles;
+
+use uuid::Uuid;
+
+pub use roles::{Role, Roles};
+
+/// The organisation that every account and row belongs to until others exist.
+pub const DEFAULT_ORGANIZATION: Uuid = Uuid::from_u128(0x01900000_0000_7000_8000_000000000001);
+
+/// Who gives a command or asks a query.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Actor {
+    /// The account.
+    pub id: Uuid,
+    /// Its roles, read from the account, never from a token.
+    pub roles: Roles,
+    /// The organisation in which it acts.
+    pub organization: Uuid,
+}
+
+/// Why the policy said no.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Denial {
+    /// The actor may not know that the resource exists (404).
+    Hidden,
+    /// The actor may see the resource but not do this to it (403).
+    Forbidden,
+}
+
+/// What an actor wants to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[allow(missing_docs)] // each name is its own sentence
+pub enum Action {
+    CreateDossier,
+    EditDossier,
+    SubmitDossier,
+    WithdrawDossier,
+    DiscardDossier,
+    ArchiveDossier,
+    AssignDossier,
+    StartReview,
+    RequestChanges,
+    CancelChangeRequest,
+    DecideDossier,
+    ReopenReview,
+    ReadDossier,
+    ReadDossierMetadata,
+    ReadHistory,
+    Register,
+    ReadCard,
+    ReadSelf,
+    EditSelf,
+    ManageUsers,
+    ReadLog,
+    ReadAnalytics,
+    ManageProjections,
+}
+
+/// What an actor wants to do it to, with what the policy needs to know of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Resource {
+    /// One dossier.
+    Dossier {
+        /// The applicant it belongs to.
+        owner: Uuid,
+        /// The organisation it was created in.
+        organization: Uuid,
+        /// The pro it is assigned to.
+        reviewer: Option<Uuid>,
+        /// Whether it was ever submitted: a pro sees no drafts.
+        submitted: bool,
+        /// Whether its owner discarded it.
+        discarded: bool,
+    },
+    /// One account.
+    Account {
+        /// Whose it is.
+        id: Uuid,
+    },
+    /// The running product itself: its log, its figures, its users, its projections.
+    Instance,
+}
+
+/// The role under which `actor` may do `action` to `resource`; the first in the order of [`Role::ALL`] that allows it.
+///
+/// # Errors
+/// [`Denial::Forbidden`] when the actor may at least see the resource or was about to create it,
+/// [`Denial::Hidden`] otherwise.
+pub fn can(actor: &Actor, action: Action, resource: &Resource) -> Result<Role, Denial> {
+    if let Some(role) = granting_role(actor, action, resource) {
+        return Ok(role);
+    }
+    let seen = match resource {
+        Resource::Instance => true,
+        _ => READS.into_iter().any(|read| granting_role(actor, read, resource).is_some()),
+    };
+    // Who is refused a creation learns nothing about what exists.
+    Err(if seen || CREATIONS.contains(&action) { Denial::Forbidden } else { Denial::Hidden })
+}
+
+/// To be granted one of these is to see the resource.
+const READS: [Action; 4] = [Action::ReadDossier, Action::ReadDossierMetadata, Action::ReadHistory, Action::ReadCard];
+
+const CREATIONS: [Action; 2] = [Action::CreateDossier, Action::Register];
+
+fn granting_role(actor: &Actor, action: Action, resource: &Resource) -> Option<Role> {
+    actor.roles.iter().find(|role| match *resource {
+        Resource::Dossier { .. } => on_dossier(*role, actor, action, resource),
+        Resource::Account { id } => on_account(*role, action, id == actor.id),
+        Resource::Instance => on_instance(*role, action),
+    })
+}
+
+fn on_dossier(role: Role, actor: &Actor, action: Action, resource: &Resource) -> bool {
+    use Action::*;
+    let Resource::Dossier { owner, organization, reviewer, submitted, discarded } = *resource else {
+        return false;
+    };
+    let own = owner == actor.id;
+    let same_organization = organization == actor.organization;
+    let assigned = reviewer == Some(actor.id);
+    let on_desk = assigned || (reviewer.is_none() && same_organization && submitted);
+    match (role, action) {
+        (Role::Auditor, ReadDossier | ReadDossierMetadata | ReadHistory) => true,
+        _ if discarded => false,
+        (Role::Applicant, CreateDossier) => own && same_organization,
+        (Role::Applicant, EditDossier | SubmitDossier | WithdrawDossier | DiscardDossier) => own,
+        (Role::Applicant, ArchiveDossier) => own,
+        (Role::Applicant, ReadDossier | ReadDossierMetadata | ReadHistory) => own,
+        (Role::Pro, ReadDossier | ReadDossierMetadata) => on_desk,
+        (Role::Pro, ReadHistory) => assigned,
+        // No one reviews what they own.
+        (Role::Pro, StartReview | RequestChanges | CancelChangeRequest) => on_desk && !own,
+        (Role::Pro, DecideDossier | ReopenReview) => on_desk && !own,
+        (Role::Pro, AssignDossier | ArchiveDossier) => on_desk && !own,
+        (Role::Admin, ReadDossierMetadata | AssignDossier) => true,
+        _ => false,
+    }
+}
+
+fn on_account(role: Role, action: Action, own: bool) -> bool {
+    match (role, action) {
+        (_, Action::ReadCard) => true,
+        (Role::Applicant, Action::Register | Action::ReadSelf | Action::EditSelf) => own,
+        (Role::Admin, Action::ManageUsers) => true,
+        _ => false,
+    }
+}
+
+fn on_instance(role: Role, action: Action) -> bool {
+    match action {
+        Action::ReadLog => role == Role::Auditor,
+        Action::ReadAnalytics => matches!(role, Role::Analyst | Role::Admin),
+        Action::ManageUsers | Action::ManageProjections => role == Role::Admin,
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,98 @@
+//! The policy as tables: `+` allowed, `F` forbidden (403), `-` hidden (404).
+
+use super::*;
+
+const ME: Uuid = Uuid::from_u128(1);
+const OTHER: Uuid = Uuid::from_u128(2);
+const HOME: Uuid = Uuid::from_u128(8);
+const ABROAD: Uuid = Uuid::from_u128(9);
+
+fn actor(role: Role) -> Actor {
+    Actor { id: ME, roles: [role].into_iter().collect(), organization: HOME }
+}
+
+fn mark(role: Role, action: Action, resource: &Resource) -> char {
+    match can(&actor(role), action, resource) {
+        Ok(granted) => {
+            assert_eq!(granted, role);
+            '+'
+        }
+        Err(Denial::Forbidden) => 'F',
+        Err(Denial::Hidden) => '-',
+    }
+}
+
+/// Checks every action of a row against every resource: one column of `cells` per resource.
+fn check(table: &[(Role, &[Action], &str)], resources: &[Resource]) {
+    for (role, actions, cells) in table {
+        for action in *actions {
+            let marks: String = resources.iter().map(|it| mark(*role, *action, it)).collect();
+            assert_eq!(marks, *cells, "{role:?} {action:?}");
+        }
+    }
+}
+
+/// Checks that the rows name every role with every action exactly once.
+fn check_complete(table: &[(Role, &[Action], &str)], actions: &[Action]) {
+    for role in Role::ALL {
+        for action in actions {
+            let rows = table.iter().filter(|row| row.0 == role && row.1.contains(action));
+            assert_eq!(rows.count(), 1, "{role:?} {action:?}");
+        }
+    }
+}
+
+mod dossiers;
+
+const ACCOUNT: [Action; 5] =
+    [Action::ReadCard, Action::Register, Action::ReadSelf, Action::EditSelf, Action::ManageUsers];
+
+#[test]
+fn accounts() {
+    let mine: &[Action] = &[Action::Register, Action::ReadSelf, Action::EditSelf];
+    let card: &[Action] = &[Action::ReadCard];
+    let manage: &[Action] = &[Action::ManageUsers];
+    let mut table = vec![(Role::Applicant, card, "++"), (Role::Applicant, mine, "+F")];
+    table.extend([(Role::Applicant, manage, "FF"), (Role::Admin, card, "++")]);
+    table.extend([(Role::Admin, mine, "FF"), (Role::Admin, manage, "++")]);
+    for role in [Role::Pro, Role::Auditor, Role::Analyst, Role::Moderator, Role::Organizer] {
+        table.extend([(role, card, "++"), (role, mine, "FF"), (role, manage, "FF")]);
+    }
+    check_complete(&table, &ACCOUNT);
+    check(&table, &[Resource::Account { id: ME }, Resource::Account { id: OTHER }]);
+}
+
+#[test]
+fn the_instance() {
+    use Action::*;
+    let all = [ReadLog, ReadAnalytics, ManageUsers, ManageProjections];
+    let granted = |role: Role| -> &[Action] {
+        match role {
+            Role::Auditor => &[ReadLog],
+            Role::Analyst => &[ReadAnalytics],
+            Role::Admin => &[ReadAnalytics, ManageUsers, ManageProjections],
+            Role::Applicant | Role::Pro | Role::Moderator | Role::Organizer => &[],
+        }
+    };
+    for role in Role::ALL {
+        for action in all {
+            let expected = if granted(role).contains(&action) { '+' } else { 'F' };
+            assert_eq!(mark(role, action, &Resource::Instance), expected, "{role:?} {action:?}");
+        }
+    }
+}
+
+#[test]
+fn the_role_is_the_first_that_allows_it() {
+    let roles = [Role::Admin, Role::Pro, Role::Applicant].into_iter().collect();
+    let actor = Actor { id: ME, roles, organization: HOME };
+    assert_eq!(can(&actor, Action::ReadCard, &Resource::Account { id: OTHER }), Ok(Role::Applicant));
+    assert_eq!(can(&actor, Action::ManageUsers, &Resource::Instance), Ok(Role::Admin));
+}
+
+#[test]
+fn no_role_no_access() {
+    let actor = Actor { id: ME, roles: Roles::default(), organization: HOME };
+    let mine = Resource::Account { id: ME };
+    assert_eq!(can(&actor, Action::ReadSelf, &mine), Err(Denial::Hidden));
+}

@@ -1,0 +1,78 @@
+//! The orders that an account takes.
+
+use std::fmt;
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::access::{Action, Roles};
+use crate::aggregate::Command;
+
+/// An order to an account. `at` is the clock of the request, `by` the admin who gives it.
+#[derive(Clone, PartialEq)]
+#[allow(missing_docs)] // the fields are those of the routes
+pub enum AccountCommand {
+    /// Opens the account `id`, with the role applicant; the instance's first admin is also an admin.
+    Register {
+        id: Uuid,
+        organization: Uuid,
+        email: String,
+        name: String,
+        locale: Option<Locale>,
+        first_admin: bool,
+        at: DateTime<Utc>,
+    },
+    /// Changes what is given.
+    EditProfile { name: Option<String>, locale: Option<Locale>, at: DateTime<Utc> },
+    /// Sets the roles; the role applicant always stays.
+    ChangeRoles { roles: Roles, by: Uuid, at: DateTime<Utc> },
+    /// Shuts the account out.
+    Suspend { reason: String, by: Uuid, at: DateTime<Utc> },
+    /// Lets the account in again.
+    Reactivate { reason: String, by: Uuid, at: DateTime<Utc> },
+}
+
+/// The languages that the product speaks.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Locale {
+    /// French.
+    #[default]
+    Fr,
+    /// English.
+    En,
+}
+
+impl AccountCommand {
+    /// What the policy calls it. Making an admin is a matter for admins, the first one (who acts as such) included.
+    pub(super) fn action(&self) -> Action {
+        match self {
+            Self::Register { first_admin: false, .. } => Action::Register,
+            Self::EditProfile { .. } => Action::EditSelf,
+            Self::Register { first_admin: true, .. }
+            | Self::ChangeRoles { .. }
+            | Self::Suspend { .. }
+            | Self::Reactivate { .. } => Action::ManageUsers,
+        }
+    }
+}
+
+impl Command for AccountCommand {
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Register { .. } => "RegisterAccount",
+            Self::EditProfile { .. } => "EditProfile",
+            Self::ChangeRoles { .. } => "ChangeRoles",
+            Self::Suspend { .. } => "SuspendAccount",
+            Self::Reactivate { .. } => "ReactivateAccount",
+        }
+    }
+}
+
+// Only the name: address, name and reason are personal data.
+impl fmt::Debug for AccountCommand {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}

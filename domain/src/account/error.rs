@@ -1,0 +1,59 @@
+//! Why an account refuses.
+
+use crate::rejection::{FieldError, Rejection, RejectionKind};
+
+/// A refusal by an account.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum AccountError {
+    /// There is none under this id.
+    #[error("there is no such account")]
+    NotFound,
+    /// The id is taken.
+    #[error("the account is registered already")]
+    AlreadyRegistered,
+    /// The address is claimed by another account; the store says so.
+    #[error("the e-mail address already has an account")]
+    AddressTaken,
+    /// The command's content is wrong.
+    #[error("some of the account's fields cannot be accepted")]
+    Invalid(Vec<FieldError>),
+    /// A suspended account changes nothing about itself.
+    #[error("the account is suspended")]
+    Suspended,
+    /// Admins neither suspend themselves nor give up their own admin role, so that one always remains.
+    #[error("admins can neither suspend themselves nor give up their own admin role")]
+    OwnRights,
+}
+
+impl Rejection for AccountError {
+    fn code(&self) -> &'static str {
+        match self {
+            Self::NotFound => "account.not_found",
+            Self::AlreadyRegistered => "account.already_registered",
+            Self::AddressTaken => "account.address_taken",
+            Self::Invalid(_) => "account.invalid",
+            Self::Suspended => "account.suspended",
+            Self::OwnRights => "account.own_rights",
+        }
+    }
+
+    fn french(&self) -> String {
+        match self {
+            Self::NotFound => "ce compte n'existe pas",
+            Self::AlreadyRegistered => "ce compte est déjà inscrit",
+            Self::AddressTaken => "cette adresse e-mail a déjà un compte",
+            Self::Invalid(_) => "certains champs du compte ne peuvent pas être acceptés",
+            Self::Suspended => "ce compte est suspendu",
+            Self::OwnRights => "un administrateur ne peut ni se suspendre ni se retirer le rôle d'administrateur",
+        }
+        .to_owned()
+    }
+
+    fn kind(&self) -> RejectionKind {
+        match self {
+            Self::NotFound => RejectionKind::NotFound,
+            Self::Invalid(errors) => RejectionKind::Invalid(errors.clone()),
+            Self::AlreadyRegistered | Self::AddressTaken | Self::Suspended | Self::OwnRights => RejectionKind::Conflict,
+        }
+    }
+}

@@ -1,0 +1,155 @@
+//! Checkpoints: a projection's position per partition. A checkpoint at n means that all the partition's events up to
+//! n are applied.
+
+use event_store::{EventStore, LogId};
+use sqlx::PgConnection;
+use uuid::Uuid;
+
+use crate::error::ProjectionError;
+use crate::projection::Definition;
+
+/// What a projection is, to its checkpoints.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Identity {
+    pub(crate) name: &'static str,
+    pub(crate) version: i32,
+    pub(crate) partitions: i32,
+    pub(crate) log: LogId,
+}
+
+impl Identity {
+    pub(crate) fn of(definition: &Definition, store: &EventStore) -> Self {
+        let Definition { name, version, partitions, .. } = *definition;
+        Self { name, version, partitions, log: store.log_id() }
+    }
+}
+
+/// One partition that this worker holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Held {
+    pub(crate) partition: i32,
+    pub(crate) epoch: i64,
+    pub(crate) position: u64,
+}
+
+/// What the stored checkpoints say about the rows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Standing {
+    /// They are this build's, of this log.
+    Current,
+    /// They are of an older version, of another log, or ahead of it: to be rebuilt.
+    Outdated,
+    /// A newer build has taken over.
+    Superseded,
+}
+
+/// Makes the checkpoints of a new projection, and says whether those that stand can be believed.
+pub(crate) async fn prepare(connection: &mut PgConnection, identity: Identity) -> Result<Standing, ProjectionError> {
+    sqlx::query(
+        "insert into public.checkpoints (projection, partition, version, log_id, generation)
+         select $1, partition, $2, $3, $4 from generate_series(0, $5 - 1) as partition
+         where not exists (select from public.checkpoints where projection = $1)
+         on conflict do nothing",
+    )
+    .bind(identity.name)
+    .bind(identity.version)
+    .bind(identity.log.id)
+    .bind(identity.log.generation)
+    .bind(identity.partitions)
+    .execute(&mut *connection)
+    .await?;
+    let (believed, newest): (bool, i32) = sqlx::query_as(
+        "select count(*) = $5 and bool_and(version = $2 and log_id = $3 and generation = $4
+                    and position <= (select coalesce(max(position), 0) from public.events)),
+                max(version)
+         from public.checkpoints where projection = $1",
+    )
+    .bind(identity.name)
+    .bind(identity.version)
+    .bind(identity.log.id)
+    .bind(identity.log.generation)
+    .bind(i64::from(identity.partitions))
+    .fetch_one(connection)
+    .await?;
+    Ok(match believed {
+        _ if newest > identity.version => Standing::Superseded,
+        true => Standing::Current,
+        false => Standing::Outdated,
+    })
+}
+
+/// The checkpoints of those partitions that `worker` holds by its leases.
+pub(crate) async fn held(
+    connection: &mut PgConnection,
+    identity: Identity,
+    worker: Uuid,
+) -> Result<Vec<Held>, ProjectionError> {
+    let rows: Vec<(i32, i64, i64)> = sqlx::query_as(
+        "select c.partition, c.epoch, c.position
+         from public.checkpoints c join public.projection_leases l using (projection, partition)
+         where c.projection = $1 and c.version = $2 and c.log_id = $3 and c.generation = $4
+           and l.owner = $5 and l.lease_until > clock_timestamp()
+         order by c.partition",
+    )
+    .bind(identity.name)
+    .bind(identity.version)
+    .bind(identity.log.id)
+    .bind(identity.log.generation)
+    .bind(worker)
+    .fetch_all(connection)
+    .await?;
+    let rows = rows.into_iter();
+    Ok(rows.map(|(partition, epoch, position)| Held { partition, epoch, position: position.cast_unsigned() }).collect())
+}
+
+/// Moves the checkpoints of `group`, which all stand at `from`, to `to`.
+///
+/// # Errors
+/// [`ProjectionError::Fenced`] when one of them does not stand there any more: the transaction must be rolled back.
+pub(crate) async fn advance(
+    connection: &mut PgConnection,
+    projection: &str,
+    group: &[Held],
+    from: u64,
+    to: u64,
+) -> Result<(), ProjectionError> {
+    #[cfg(not(feature = "sabotage-no-fence"))]
+    const ADVANCE: &str = "update public.checkpoints c set position = $3, status = 'running', failure = null
+         from unnest($4::int[], $5::bigint[]) as held (partition, epoch)
+         where c.projection = $1 and c.partition = held.partition and c.epoch = held.epoch and c.position = $2";
+    #[cfg(feature = "sabotage-no-fence")]
+    const ADVANCE: &str = "update public.checkpoints c set position = $3, status = 'running', failure = null
+         from unnest($4::int[], $5::bigint[]) as held (partition, epoch)
+         where c.projection = $1 and c.partition = held.partition and $2::bigint is not null";
+    let moved = sqlx::query(ADVANCE)
+        .bind(projection)
+        .bind(from.cast_signed())
+        .bind(to.cast_signed())
+        .bind(group.iter().map(|held| held.partition).collect::<Vec<_>>())
+        .bind(group.iter().map(|held| held.epoch).collect::<Vec<_>>())
+        .execute(connection)
+        .await?
+        .rows_affected();
+    if moved == group.len() as u64 { Ok(()) } else { Err(ProjectionError::Fenced) }
+}
+
+/// Records why the partitions of `group` stopped; of all of them when it was none in particular.
+pub(crate) async fn fail(
+    connection: &mut PgConnection,
+    projection: &str,
+    group: &[Held],
+    reason: &str,
+) -> Result<(), ProjectionError> {
+    sqlx::query(
+        "update public.checkpoints set status = 'failed', failure = $2
+         where projection = $1 and (cardinality($3::int[]) = 0
+             or (partition, epoch) in (select * from unnest($3::int[], $4::bigint[])))",
+    )
+    .bind(projection)
+    .bind(reason)
+    .bind(group.iter().map(|held| held.partition).collect::<Vec<_>>())
+    .bind(group.iter().map(|held| held.epoch).collect::<Vec<_>>())
+    .execute(connection)
+    .await?;
+    Ok(())
+}

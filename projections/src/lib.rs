@@ -1,0 +1,34 @@
+//! The read side of Capitune: the relay from the log to JetStream, the runtime of the projections, and the read
+//! models. A projection never writes an event, and never reads another's tables.
+
+pub mod account;
+pub mod analytics;
+pub mod dossier;
+
+mod announcer;
+mod backoff;
+mod bus;
+mod checkpoint;
+mod error;
+mod lease;
+mod listen;
+mod positions;
+mod projection;
+mod rebuild;
+mod registry;
+mod relay;
+mod runtime;
+mod search;
+mod status;
+mod subscription;
+
+pub use bus::connect;
+pub use error::ProjectionError;
+pub use positions::{CHECKPOINTS, Lagging, ReadError, ReadPositions, Scope, partition_of};
+pub use projection::{Applying, Projection, Recorded};
+pub use rebuild::{Progress, RebuildError, Rebuilt};
+pub use registry::{NAMES, Projections, rebuild};
+pub use relay::{Relay, RelayStatus};
+pub use status::{ProjectionStatus, status};
+
+pub(crate) use registry::PARTITIONS;

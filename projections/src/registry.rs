@@ -1,0 +1,103 @@
+//! Every projection, one line each.
+
+use event_store::{Database, EventStore};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use crate::account::Accounts;
+use crate::analytics::Analytics;
+use crate::announcer::Announcer;
+use crate::dossier::Dossiers;
+use crate::lease::Leases;
+use crate::positions::ReadPositions;
+use crate::projection::Definition;
+use crate::rebuild::{self, Progress, RebuildError, Rebuilt};
+use crate::runtime::{self, Worker};
+use crate::subscription::Feed;
+
+static ALL: [Definition; 3] =
+    [Definition::of::<Dossiers>(), Definition::of::<Accounts>(), Definition::of::<Analytics>()];
+
+/// The names of all projections.
+pub const NAMES: [&str; ALL.len()] = {
+    let mut names = [""; ALL.len()];
+    let mut n = 0;
+    while n < ALL.len() {
+        names[n] = ALL[n].name;
+        n += 1;
+    }
+    names
+};
+
+/// The number of partitions of each projection.
+pub(crate) const PARTITIONS: [(&str, i32); ALL.len()] = {
+    let mut partitions = [("", 0); ALL.len()];
+    let mut n = 0;
+    while n < ALL.len() {
+        partitions[n] = (ALL[n].name, ALL[n].partitions);
+        n += 1;
+    }
+    partitions
+};
+
+/// The projections that this process carries on.
+pub struct Projections {
+    tasks: Vec<JoinHandle<()>>,
+}
+
+impl Projections {
+    /// Starts those of `names` that exist, until `cancel`. Several processes share their partitions out among them.
+    pub fn start(
+        names: &[&str],
+        store: &EventStore,
+        database: &Database,
+        bus: async_nats::Client,
+        positions: ReadPositions,
+        cancel: CancellationToken,
+    ) -> Self {
+        let started: Vec<&'static Definition> =
+            ALL.iter().filter(|definition| names.contains(&definition.name)).collect();
+        // The leases outlive the projections, and are given up only when nobody writes under them any more.
+        let released = CancellationToken::new();
+        let leases = Leases::keep(database, &started, released.clone());
+        let (feed, feeding) = Feed::start(store.clone(), bus, cancel.clone());
+        let (announcer, announcing) = Announcer::start(database, positions, cancel.clone());
+        let worker = Worker {
+            id: leases.worker,
+            store: store.clone(),
+            database: database.clone(),
+            feed,
+            announcer,
+            held: leases.held,
+        };
+        let runners: Vec<_> = started
+            .into_iter()
+            .map(|definition| tokio::spawn(runtime::run(definition, worker.clone(), cancel.clone())))
+            .collect();
+        let releasing = tokio::spawn(async move {
+            futures::future::join_all(runners).await;
+            released.cancel();
+        });
+        Self { tasks: vec![feeding, announcing, releasing, leases.task] }
+    }
+
+    /// Resolves when all have stopped and given up their leases.
+    pub async fn stopped(self) {
+        futures::future::join_all(self.tasks).await;
+    }
+}
+
+/// Rebuilds the projection of that name from the log while its old rows go on being read.
+///
+/// # Errors
+/// [`RebuildError`]: the old rows stand.
+pub async fn rebuild(
+    name: &str,
+    store: &EventStore,
+    database: &Database,
+    cancel: &CancellationToken,
+    progress: &Progress,
+) -> Result<Rebuilt, RebuildError> {
+    let definition = ALL.iter().find(|definition| definition.name == name).ok_or(RebuildError::Unknown)?;
+    rebuild::run(definition, store, database, cancel, progress).await
+}

@@ -1,0 +1,87 @@
+//! The stream and its agreement with the log: where they differ, the stream is made anew.
+
+use std::time::Duration;
+
+use async_nats::jetstream::context::GetStreamErrorKind;
+use async_nats::jetstream::stream::{Config, DiscardPolicy, LastRawMessageErrorKind, StorageType, Stream};
+use async_nats::jetstream::{Context, ErrorCode};
+use event_store::{Database, EventStore, StoreError};
+
+use super::RelayError;
+use crate::bus;
+
+/// How long the stream keeps a message: days, not history.
+const MAX_AGE: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+/// The shortest there is: positions, not message ids, tell what was published already.
+const DUPLICATE_WINDOW: Duration = Duration::from_millis(100);
+
+/// The position after which to publish, on a stream that agrees with the log up to there.
+pub(super) async fn agree(context: &Context, store: &EventStore, database: &Database) -> Result<u64, RelayError> {
+    let name = bus::stream_name(store.log_id());
+    let needed = oldest_needed(database).await?;
+    match context.get_stream(&name).await {
+        Ok(stream) => {
+            if let Some(last) = agreed(&stream, store, needed).await? {
+                return Ok(last);
+            }
+            tracing::warn!(stream = name, "the stream is not what the log says; it is made anew");
+            let deleted = context.delete_stream(&name).await;
+            deleted.map_err(|error| RelayError::Stream("deleted", error.to_string()))?;
+        }
+        Err(error) => match error.kind() {
+            GetStreamErrorKind::JetStream(answer) if answer.error_code() == ErrorCode::STREAM_NOT_FOUND => {}
+            _ => return Err(RelayError::Stream("found", error.to_string())),
+        },
+    }
+    create(context, store, name, needed).await?;
+    tracing::info!(after = needed, "the stream was created");
+    Ok(needed)
+}
+
+/// The stream's last sequence, when its last message is the log's event of that position.
+async fn agreed(stream: &Stream, store: &EventStore, needed: u64) -> Result<Option<u64>, RelayError> {
+    let state = &stream.cached_info().state;
+    let last = state.last_sequence;
+    if state.messages == 0 {
+        return Ok((last == needed).then_some(last));
+    }
+    let message = match stream.get_raw_message(last).await {
+        Ok(message) => message,
+        Err(error) if error.kind() == LastRawMessageErrorKind::NoMessageFound => return Ok(None),
+        Err(error) => return Err(RelayError::Stream("read", error.to_string())),
+    };
+    let Some(event) = store.read_log(last - 1, 1).await?.pop() else { return Ok(None) };
+    let says = |header, value: String| message.headers.get(header).is_some_and(|said| said.as_str() == value);
+    let same = says(bus::LOG_ID, store.log_id().to_string())
+        && says(bus::POSITION, event.position.to_string())
+        && says(bus::EVENT_ID, event.event_id.to_string());
+    Ok(same.then_some(last))
+}
+
+async fn create(context: &Context, store: &EventStore, name: String, after: u64) -> Result<(), RelayError> {
+    let config = Config {
+        name,
+        subjects: vec![bus::subjects(store.log_id())],
+        storage: StorageType::File,
+        discard: DiscardPolicy::Old,
+        max_age: MAX_AGE,
+        duplicate_window: DUPLICATE_WINDOW,
+        allow_direct: true,
+        num_replicas: 1,
+        first_sequence: Some(after + 1),
+        ..Config::default()
+    };
+    context.create_stream(config).await.map_err(|error| RelayError::Stream("created", error.to_string()))?;
+    Ok(())
+}
+
+/// The lowest checkpoint: nothing up to it is waited for. One that is ahead of the log is another log's.
+async fn oldest_needed(database: &Database) -> Result<u64, StoreError> {
+    let oldest: i64 = sqlx::query_scalar(
+        "select coalesce(min(position) filter (where position <= (select coalesce(max(position), 0) from events)), 0)
+         from checkpoints",
+    )
+    .fetch_one(&database.reads)
+    .await?;
+    Ok(oldest.cast_unsigned())
+}

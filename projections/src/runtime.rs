@@ -1,0 +1,275 @@
+//! The runtime of every projection: batches in order, rows and checkpoint in one transaction, exactly once in effect.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use domain::EventEnvelope;
+use event_store::{Database, EventStore};
+use sqlx::postgres::PgConnectOptions;
+use sqlx::{ConnectOptions, Connection, PgConnection};
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use crate::announcer::Announcer;
+use crate::backoff::Backoff;
+use crate::checkpoint::{self, Held, Identity, Standing};
+use crate::error::ProjectionError;
+use crate::lease::HeldPartitions;
+use crate::positions::partition_of;
+use crate::projection::Definition;
+use crate::rebuild::{self, RebuildError};
+use crate::subscription::{Feed, Subscription};
+
+/// Events in one live batch, at most.
+const BATCH: usize = 500;
+/// Batches that are not full begin no closer together than this, which costs nobody who waits for one event alone.
+const PACE: Duration = Duration::from_millis(3);
+/// The same once as many events as this came in that time: fewer, larger transactions leave the commands their share.
+const BUSY: usize = 8;
+const BUSY_PACE: Duration = Duration::from_millis(20);
+/// How often a projection that holds no partition looks whether it does.
+const HOLDING_NOTHING: Duration = Duration::from_secs(1);
+/// How often a projection that stopped looks whether it was rebuilt.
+const STOPPED: Duration = Duration::from_secs(2);
+
+/// Options of a connection whose unqualified names are the tables in `schema`. Its commits need not be waited for:
+/// rows and checkpoint are lost together, and applied again.
+pub(crate) fn options_in(database: &Database, schema: &str) -> PgConnectOptions {
+    database
+        .connect_options()
+        .options([("search_path", format!("{schema},public")), ("synchronous_commit", "off".to_owned())])
+}
+
+/// What the projections of one process share.
+#[derive(Clone)]
+pub(crate) struct Worker {
+    pub(crate) id: Uuid,
+    pub(crate) store: EventStore,
+    pub(crate) database: Database,
+    pub(crate) feed: Feed,
+    pub(crate) announcer: Announcer,
+    pub(crate) held: watch::Receiver<HeldPartitions>,
+}
+
+/// Carries a projection on until `cancel`, whatever happens to Postgres and NATS meanwhile.
+pub(crate) async fn run(definition: &'static Definition, worker: Worker, cancel: CancellationToken) {
+    let runner = Runner {
+        definition,
+        identity: Identity::of(definition, &worker.store),
+        subscription: Subscription::new(worker.store.clone(), worker.feed.clone()),
+        worker,
+        held: Vec::new(),
+        one_by_one: 0,
+    };
+    // Dropped in mid-batch, it takes its connection with it, and Postgres rolls back.
+    cancel.run_until_cancelled(runner.run(&cancel)).await;
+}
+
+struct Runner {
+    definition: &'static Definition,
+    worker: Worker,
+    identity: Identity,
+    subscription: Subscription,
+    held: Vec<Held>,
+    /// How many batches are still to be of one event, so that all before a failing one are applied.
+    one_by_one: usize,
+}
+
+impl Runner {
+    async fn run(mut self, cancel: &CancellationToken) {
+        let mut backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(5));
+        loop {
+            let started = Instant::now();
+            let Err(error) = self.session(cancel).await;
+            if started.elapsed() > Duration::from_secs(10) {
+                backoff.reset();
+            }
+            match error {
+                ProjectionError::Fenced => {
+                    tracing::info!(projection = self.definition.name, "its checkpoints changed hands")
+                }
+                ProjectionError::Transient(error) => {
+                    metrics::counter!("capitune_projection_retries_total", "projection" => self.definition.name)
+                        .increment(1);
+                    tracing::warn!(projection = self.definition.name, %error, "a batch is tried again");
+                    sleep(backoff.pause()).await;
+                }
+                ProjectionError::Failed(_) if self.one_by_one == 0 => self.one_by_one = BATCH,
+                ProjectionError::Failed(reason) => self.stop(&reason).await,
+            }
+        }
+    }
+
+    /// Works on one connection until something goes wrong.
+    async fn session(&mut self, cancel: &CancellationToken) -> Result<std::convert::Infallible, ProjectionError> {
+        let mut connection = options_in(&self.worker.database, self.definition.schema).connect().await?;
+        self.prepare(&mut connection, cancel).await?;
+        self.held = self.read_held(&mut connection).await?;
+        let mut leases = self.worker.held.clone();
+        loop {
+            let Some((group, limit)) = self.lowest() else {
+                // Leases that had run out may have been renewed since, which is no change.
+                let _ = timeout(HOLDING_NOTHING, changed(&mut leases)).await;
+                self.held = self.read_held(&mut connection).await?;
+                continue;
+            };
+            let from = group[0].position;
+            tokio::select! {
+                events = self.subscription.next(from, limit) => {
+                    let (events, started) = (events?, Instant::now());
+                    let count = events.len();
+                    let to = self.apply(&mut connection, &group, from, events).await?;
+                    self.moved(&group, to);
+                    if count < limit {
+                        sleep_until(started + if count < BUSY { PACE } else { BUSY_PACE }).await;
+                    }
+                }
+                () = changed(&mut leases) => self.held = self.read_held(&mut connection).await?,
+            }
+        }
+    }
+
+    /// Makes sure that the rows are of this log and this build before anything is added to them.
+    async fn prepare(&self, connection: &mut PgConnection, cancel: &CancellationToken) -> Result<(), ProjectionError> {
+        loop {
+            match checkpoint::prepare(connection, self.identity).await? {
+                Standing::Current => return Ok(()),
+                Standing::Superseded => {
+                    tracing::warn!(
+                        projection = self.definition.name,
+                        "a newer build carries it on; this one stands by"
+                    );
+                    sleep(STOPPED).await;
+                }
+                Standing::Outdated => {
+                    tracing::info!(
+                        projection = self.definition.name,
+                        "its rows are of another version or log; it is rebuilt"
+                    );
+                    let (store, database) = (&self.worker.store, &self.worker.database);
+                    match rebuild::run(self.definition, store, database, cancel, &|_, _| {}).await {
+                        Ok(_) => {}
+                        Err(RebuildError::Running) => sleep(STOPPED).await,
+                        Err(RebuildError::Projection(error)) => return Err(error),
+                        Err(RebuildError::Cancelled | RebuildError::Unknown) => return Err(ProjectionError::Fenced),
+                    }
+                }
+            }
+        }
+    }
+
+    async fn read_held(&self, connection: &mut PgConnection) -> Result<Vec<Held>, ProjectionError> {
+        checkpoint::held(connection, self.identity, self.worker.id).await
+    }
+
+    /// The partitions that are the furthest behind, and how far they may go before the next ones join them.
+    fn lowest(&self) -> Option<(Vec<Held>, usize)> {
+        let lowest = self.held.iter().map(|held| held.position).min()?;
+        let (group, ahead): (Vec<Held>, Vec<Held>) = self.held.iter().partition(|held| held.position == lowest);
+        let most = if self.one_by_one > 0 { 1 } else { BATCH };
+        let distance = ahead.iter().map(|held| held.position - lowest).min();
+        let limit = distance.map_or(most, |distance| most.min(usize::try_from(distance).unwrap_or(most)));
+        Some((group, limit))
+    }
+
+    /// Applies the group's share of `events` and moves its checkpoints over all of them.
+    async fn apply(
+        &self,
+        connection: &mut PgConnection,
+        group: &[Held],
+        from: u64,
+        events: Vec<Arc<EventEnvelope>>,
+    ) -> Result<u64, ProjectionError> {
+        let started = Instant::now();
+        let to = events.last().map_or(from, |event| event.position);
+        let name = self.definition.name;
+        let share = self.share(group, events)?;
+        let count = share.len() as u64;
+        if count == 0 {
+            checkpoint::advance(connection, name, group, from, to).await?;
+        } else {
+            let batch = (self.definition.decode)(share)?;
+            #[cfg(feature = "sabotage-acknowledge-before-commit")]
+            checkpoint::advance(connection, name, group, from, to).await?;
+            let mut transaction = connection.begin().await?;
+            batch.apply(&mut transaction).await?;
+            #[cfg(not(feature = "sabotage-acknowledge-before-commit"))]
+            checkpoint::advance(&mut transaction, name, group, from, to).await?;
+            transaction.commit().await?;
+            metrics::counter!("capitune_projection_events_total", "projection" => name).increment(count);
+            metrics::histogram!("capitune_projection_batch_seconds", "projection" => name)
+                .record(started.elapsed().as_secs_f64());
+        }
+        Ok(to)
+    }
+
+    /// The events that the group's partitions are to apply.
+    fn share(
+        &self,
+        group: &[Held],
+        events: Vec<Arc<EventEnvelope>>,
+    ) -> Result<Vec<Arc<EventEnvelope>>, ProjectionError> {
+        let Definition { partitions, interested, .. } = *self.definition;
+        let whole = group.len() == partitions.unsigned_abs() as usize;
+        let mut share = Vec::with_capacity(events.len());
+        for event in events.into_iter().filter(|event| interested(event)) {
+            let belongs = |partition| group.iter().any(|held| held.partition == partition);
+            if whole || belongs(partition_of(event.partition_key()?, partitions)) {
+                share.push(event);
+            }
+        }
+        Ok(share)
+    }
+
+    fn moved(&mut self, group: &[Held], to: u64) {
+        let partitions: Vec<i32> = group.iter().map(|held| held.partition).collect();
+        for held in self.held.iter_mut().filter(|held| partitions.contains(&held.partition)) {
+            held.position = to;
+        }
+        self.one_by_one = self.one_by_one.saturating_sub(1);
+        let name = self.definition.name;
+        self.worker.announcer.moved(name, &partitions, to);
+        let lag = self.worker.feed.head().saturating_sub(to);
+        metrics::gauge!("capitune_projection_position", "projection" => name).set(to as f64);
+        metrics::gauge!("capitune_projection_lag", "projection" => name).set(lag as f64);
+    }
+
+    /// Stands still, loudly, until the checkpoints are another's: a rebuild, a new build, another worker.
+    async fn stop(&mut self, reason: &str) {
+        let name = self.definition.name;
+        tracing::error!(projection = name, reason, "the projection has stopped");
+        metrics::gauge!("capitune_projection_failed", "projection" => name).set(1.0);
+        let group = self.lowest().map(|(group, _)| group).unwrap_or_default();
+        let mut recorded = false;
+        loop {
+            match self.still_stopped(&group, reason, &mut recorded).await {
+                Ok(true) => {}
+                Ok(false) => break,
+                Err(error) => {
+                    tracing::warn!(projection = self.definition.name, %error, "its failure could not be recorded")
+                }
+            }
+            sleep(STOPPED).await;
+        }
+        self.one_by_one = 0;
+        metrics::gauge!("capitune_projection_failed", "projection" => name).set(0.0);
+    }
+
+    async fn still_stopped(&self, group: &[Held], reason: &str, recorded: &mut bool) -> Result<bool, ProjectionError> {
+        let mut connection = options_in(&self.worker.database, self.definition.schema).connect().await?;
+        if !*recorded {
+            checkpoint::fail(&mut connection, self.definition.name, group, reason).await?;
+            *recorded = true;
+        }
+        Ok(self.read_held(&mut connection).await? == self.held)
+    }
+}
+
+/// Resolves when other partitions are held than before; never once the leases are no longer kept.
+async fn changed(leases: &mut watch::Receiver<HeldPartitions>) {
+    if leases.changed().await.is_err() {
+        std::future::pending::<()>().await;
+    }
+}

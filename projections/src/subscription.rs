@@ -1,0 +1,240 @@
+//! Reading the log as it grows. One feed per process takes it from JetStream and decodes each message once; a
+//! subscription takes only `previous + 1` from it, and reads the log itself wherever the feed leaves a hole.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use async_nats::connection::State;
+use async_nats::jetstream::consumer::DeliverPolicy;
+use async_nats::jetstream::consumer::pull::{Ordered, OrderedConfig};
+use async_nats::{Client, jetstream};
+use domain::EventEnvelope;
+use event_store::{EventStore, StoreError};
+use futures::StreamExt;
+use tokio::sync::broadcast;
+use tokio::sync::broadcast::error::{RecvError, TryRecvError};
+use tokio::task::JoinHandle;
+use tokio::time::{interval, sleep};
+use tokio_util::sync::CancellationToken;
+
+use crate::backoff::Backoff;
+use crate::bus;
+
+/// Events that the feed holds for its slowest subscription, at most; whoever falls further behind reads the log.
+const FEED: usize = 4096;
+/// How often the feed makes sure that it is not silently behind the log.
+const WATCH: Duration = Duration::from_secs(1);
+/// How often an idle subscription compares itself with the log, while there is a feed and while there is none.
+const IDLE: Duration = Duration::from_millis(400);
+const IDLE_WITHOUT_FEED: Duration = Duration::from_millis(100);
+
+/// The process's one consumer of JetStream.
+#[derive(Clone)]
+pub(crate) struct Feed {
+    events: broadcast::Sender<Arc<EventEnvelope>>,
+    state: Arc<FeedState>,
+}
+
+#[derive(Default)]
+struct FeedState {
+    flowing: AtomicBool,
+    head: AtomicU64,
+}
+
+impl Feed {
+    pub(crate) fn start(store: EventStore, client: Client, cancel: CancellationToken) -> (Self, JoinHandle<()>) {
+        let (events, _) = broadcast::channel(FEED);
+        let feed = Self { events, state: Arc::default() };
+        let running = feed.clone();
+        let task = tokio::spawn(async move {
+            cancel.run_until_cancelled(running.run(&store, &client)).await;
+        });
+        (feed, task)
+    }
+
+    /// The last position that this process has heard of.
+    pub(crate) fn head(&self) -> u64 {
+        self.state.head.load(Ordering::Relaxed)
+    }
+
+    fn saw(&self, position: u64) {
+        self.state.head.fetch_max(position, Ordering::Relaxed);
+    }
+
+    async fn run(&self, store: &EventStore, client: &Client) {
+        let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(2));
+        loop {
+            if client.connection_state() == State::Connected {
+                let ended = self.consume(store, client, &mut backoff).await;
+                self.state.flowing.store(false, Ordering::Relaxed);
+                tracing::debug!(reason = ended.err(), "the feed was interrupted; events are read from the log");
+            }
+            sleep(backoff.pause()).await;
+        }
+    }
+
+    /// Passes on what is appended from now on; what was before, each subscription reads from the log.
+    async fn consume(&self, store: &EventStore, client: &Client, backoff: &mut Backoff) -> Result<(), String> {
+        let head = store.head().await.map_err(|error| error.to_string())?;
+        let stream = jetstream::new(client.clone())
+            .get_stream_no_info(bus::stream_name(store.log_id()))
+            .await
+            .map_err(|error| error.to_string())?;
+        let consumer = stream
+            .create_consumer(OrderedConfig {
+                deliver_policy: DeliverPolicy::ByStartSequence { start_sequence: head + 1 },
+                ..OrderedConfig::default()
+            })
+            .await
+            .map_err(|error| error.to_string())?;
+        let messages = consumer.messages().await.map_err(|error| error.to_string())?;
+        backoff.reset();
+        self.state.flowing.store(true, Ordering::Relaxed);
+        self.pass_on(store, client, messages, head).await
+    }
+
+    async fn pass_on(
+        &self,
+        store: &EventStore,
+        client: &Client,
+        mut messages: Ordered,
+        head: u64,
+    ) -> Result<(), String> {
+        let log = store.log_id().to_string();
+        let (mut last, mut known_head) = (head, head);
+        let mut watch = interval(WATCH);
+        loop {
+            tokio::select! {
+                message = messages.next() => match message {
+                    Some(Ok(message)) => match decode(&message, &log) {
+                        Ok(event) => {
+                            last = event.position;
+                            self.saw(last);
+                            // Nobody listening is no error: subscriptions come and go.
+                            let _ = self.events.send(Arc::new(event));
+                        }
+                        // A hole for its readers, which they fill from the log.
+                        Err(reason) => tracing::warn!(reason, "a message that is not the log's was refused"),
+                    },
+                    Some(Err(error)) => return Err(error.to_string()),
+                    None => return Err("the consumer ended".to_owned()),
+                },
+                _ = watch.tick() => {
+                    if client.connection_state() != State::Connected {
+                        return Err("NATS is away".to_owned());
+                    }
+                    // Behind what was the head a whole tick ago: the consumer is stuck, or the relay is.
+                    if last < known_head {
+                        return Err(format!("silent since {last}, the log is at {known_head}"));
+                    }
+                    known_head = store.head().await.map_err(|error| error.to_string())?;
+                }
+            }
+        }
+    }
+}
+
+/// A message is believed only at the sequence that its position promises.
+fn decode(message: &jetstream::Message, log: &str) -> Result<EventEnvelope, String> {
+    let sequence = message.info().map_err(|error| error.to_string())?.stream_sequence;
+    let header = message.headers.as_ref().and_then(|headers| headers.get(bus::LOG_ID));
+    if header.map(|header| header.as_str()) != Some(log) {
+        return Err(format!("the message at {sequence} is of another log"));
+    }
+    let event: EventEnvelope =
+        serde_json::from_slice(&message.payload).map_err(|_| format!("the message at {sequence} is no event"))?;
+    if event.position != sequence {
+        return Err(format!("position {} stands at sequence {sequence}", event.position));
+    }
+    Ok(event)
+}
+
+/// One reader's place in the log.
+pub(crate) struct Subscription {
+    store: EventStore,
+    feed: Feed,
+    live: broadcast::Receiver<Arc<EventEnvelope>>,
+    pending: VecDeque<Arc<EventEnvelope>>,
+    /// Whether the log was read to its end since the feed last lost something.
+    caught_up: bool,
+}
+
+impl Subscription {
+    pub(crate) fn new(store: EventStore, feed: Feed) -> Self {
+        let live = feed.events.subscribe();
+        Self { store, feed, live, pending: VecDeque::new(), caught_up: false }
+    }
+
+    /// The events right after `after`, in order: up to `limit` or what is there, waiting only for the first.
+    pub(crate) async fn next(&mut self, after: u64, limit: usize) -> Result<Vec<Arc<EventEnvelope>>, StoreError> {
+        loop {
+            self.take_in(limit);
+            while self.pending.front().is_some_and(|event| event.position <= after) {
+                self.pending.pop_front();
+            }
+            let events = match self.pending.front().map(|event| event.position - after) {
+                Some(1) => return Ok(self.take_contiguous(after, limit)),
+                Some(ahead) => self.fill(after, limit.min(ahead as usize - 1)).await?,
+                None if !self.caught_up => self.read_log(after, limit).await?,
+                None => self.wait(after, limit).await?,
+            };
+            if !events.is_empty() {
+                return Ok(events);
+            }
+        }
+    }
+
+    /// Takes over what the feed holds already.
+    fn take_in(&mut self, limit: usize) {
+        while self.pending.len() < limit {
+            match self.live.try_recv() {
+                Ok(event) => self.pending.push_back(event),
+                Err(TryRecvError::Lagged(_)) => self.caught_up = false,
+                Err(TryRecvError::Empty | TryRecvError::Closed) => return,
+            }
+        }
+    }
+
+    fn take_contiguous(&mut self, after: u64, limit: usize) -> Vec<Arc<EventEnvelope>> {
+        let contiguous = (after + 1..).zip(&self.pending).take(limit);
+        let count = contiguous.take_while(|(expected, event)| event.position == *expected).count();
+        self.pending.drain(..count).collect()
+    }
+
+    /// Waits for the feed, or for the next idle tick.
+    async fn wait(&mut self, after: u64, limit: usize) -> Result<Vec<Arc<EventEnvelope>>, StoreError> {
+        let idle = if self.feed.state.flowing.load(Ordering::Relaxed) { IDLE } else { IDLE_WITHOUT_FEED };
+        tokio::select! {
+            event = self.live.recv() => {
+                match event {
+                    Ok(event) => self.pending.push_back(event),
+                    Err(RecvError::Lagged(_)) => self.caught_up = false,
+                    Err(RecvError::Closed) => sleep(idle).await,
+                }
+                Ok(Vec::new())
+            }
+            () = sleep(idle) => self.read_log(after, limit).await,
+        }
+    }
+
+    /// Reads what the feed left out.
+    async fn fill(&mut self, after: u64, missing: usize) -> Result<Vec<Arc<EventEnvelope>>, StoreError> {
+        let events = self.read_log(after, missing).await?;
+        if events.is_empty() {
+            // The feed knows of events that this log does not show yet.
+            sleep(IDLE).await;
+        }
+        Ok(events)
+    }
+
+    async fn read_log(&mut self, after: u64, limit: usize) -> Result<Vec<Arc<EventEnvelope>>, StoreError> {
+        let events = self.store.read_log(after, u32::try_from(limit).unwrap_or(u32::MAX)).await?;
+        self.caught_up = events.len() < limit;
+        if let Some(last) = events.last() {
+            self.feed.saw(last.position);
+        }
+        Ok(events.into_iter().map(Arc::new).collect())
+    }
+}

@@ -1,0 +1,14 @@
+//! Capitune as its users and its enemies meet it: on a real Postgres and a real nats-server.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+#![allow(missing_docs, reason = "a test is a sentence")]
+
+mod architecture;
+mod commands;
+mod cqrs_es;
+mod crate_traps;
+mod first_path;
+mod log;
+mod support;
+mod unknown_outcomes;
+mod vault;
