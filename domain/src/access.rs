@@ -56,6 +56,15 @@ pub enum Action {
     ReadLog,
     ReadAnalytics,
     ManageProjections,
+    PublishPost,
+    EditPost,
+    DeletePost,
+    ReadPost,
+    React,
+    WriteComment,
+    EditComment,
+    DeleteComment,
+    ReadComment,
 }
 
 /// What an actor wants to do it to, with what the policy needs to know of it.
@@ -79,6 +88,25 @@ pub enum Resource {
         /// Whose it is.
         id: Uuid,
     },
+    /// One post.
+    Post {
+        /// Who wrote it.
+        author: Uuid,
+        /// Whether it was deleted.
+        deleted: bool,
+    },
+    /// One comment.
+    Comment {
+        /// Who wrote it.
+        author: Uuid,
+        /// Whether it was deleted.
+        deleted: bool,
+    },
+    /// The reaction of one user to one post.
+    Reaction {
+        /// Whose it is.
+        user: Uuid,
+    },
     /// The running product itself: its log, its figures, its users, its projections.
     Instance,
 }
@@ -101,14 +129,28 @@ pub fn can(actor: &Actor, action: Action, resource: &Resource) -> Result<Role, D
 }
 
 /// To be granted one of these is to see the resource.
-const READS: [Action; 4] = [Action::ReadDossier, Action::ReadDossierMetadata, Action::ReadHistory, Action::ReadCard];
+const READS: [Action; 6] = [
+    Action::ReadDossier,
+    Action::ReadDossierMetadata,
+    Action::ReadHistory,
+    Action::ReadCard,
+    Action::ReadPost,
+    Action::ReadComment,
+];
 
-const CREATIONS: [Action; 2] = [Action::CreateDossier, Action::Register];
+const CREATIONS: [Action; 4] = [Action::CreateDossier, Action::Register, Action::PublishPost, Action::WriteComment];
 
 fn granting_role(actor: &Actor, action: Action, resource: &Resource) -> Option<Role> {
     actor.roles.iter().find(|role| match *resource {
         Resource::Dossier { .. } => on_dossier(*role, actor, action, resource),
         Resource::Account { id } => on_account(*role, action, id == actor.id),
+        Resource::Post { author, deleted } => {
+            *role == Role::Applicant && !deleted && on_post(action, author == actor.id)
+        }
+        Resource::Comment { author, deleted } => {
+            *role == Role::Applicant && !deleted && on_comment(action, author == actor.id)
+        }
+        Resource::Reaction { user } => *role == Role::Applicant && action == Action::React && user == actor.id,
         Resource::Instance => on_instance(*role, action),
     })
 }
@@ -145,6 +187,22 @@ fn on_account(role: Role, action: Action, own: bool) -> bool {
         (_, Action::ReadCard) => true,
         (Role::Applicant, Action::Register | Action::ReadSelf | Action::EditSelf) => own,
         (Role::Admin, Action::ManageUsers) => true,
+        _ => false,
+    }
+}
+
+fn on_post(action: Action, own: bool) -> bool {
+    match action {
+        Action::ReadPost => true,
+        Action::PublishPost | Action::EditPost | Action::DeletePost => own,
+        _ => false,
+    }
+}
+
+fn on_comment(action: Action, own: bool) -> bool {
+    match action {
+        Action::ReadComment => true,
+        Action::WriteComment | Action::EditComment | Action::DeleteComment => own,
         _ => false,
     }
 }

@@ -5,10 +5,13 @@ pub mod access;
 pub mod account;
 pub mod aggregate;
 pub mod change;
+pub mod comment;
 pub mod dossier;
 pub mod envelope;
 pub mod metadata;
 pub mod personal;
+pub mod post;
+pub mod reaction;
 pub mod rejection;
 pub mod testing;
 

@@ -10,13 +10,18 @@ use crate::announcer::Announcer;
 use crate::dossier::Dossiers;
 use crate::lease::Leases;
 use crate::positions::ReadPositions;
+use crate::post::Posts;
 use crate::projection::Definition;
 use crate::rebuild::{self, Progress, RebuildError, Rebuilt};
 use crate::runtime::{self, Worker};
 use crate::subscription::Feed;
 
-static ALL: [Definition; 3] =
-    [Definition::of::<Dossiers>(), Definition::of::<Accounts>(), Definition::of::<Analytics>()];
+static ALL: [Definition; 4] = [
+    Definition::of::<Dossiers>(),
+    Definition::of::<Accounts>(),
+    Definition::of::<Analytics>(),
+    Definition::of::<Posts>(),
+];
 
 /// The names of all projections.
 pub const NAMES: [&str; ALL.len()] = {

@@ -49,6 +49,8 @@ codes! {
     ROUTE_NOT_FOUND 404 "route.not_found" "There is nothing at this address" "Il n'y a rien à cette adresse"
     DOSSIER_NOT_FOUND 404 "dossier.not_found" "There is no such dossier" "Ce dossier n'existe pas"
     ACCOUNT_NOT_FOUND 404 "account.not_found" "There is no such account" "Ce compte n'existe pas"
+    POST_NOT_FOUND 404 "post.not_found" "There is no such post" "Cette publication n'existe pas"
+    COMMENT_NOT_FOUND 404 "comment.not_found" "There is no such comment" "Ce commentaire n'existe pas"
     VERSION_NOT_FOUND 404 "version.not_found" "There was no such version" "Cette version n'a pas existé"
     PROJECTION_NOT_FOUND 404 "projection.not_found" "There is no such projection" "Cette projection n'existe pas"
     READ_MODEL_NOT_FOUND 404 "read_model.not_found" "There is no such read model" "Ce modèle de lecture n'existe pas"
@@ -64,6 +66,9 @@ codes! {
     DOSSIER_NOTHING_CHANGED 409 "dossier.nothing_changed" "Nothing changed since the change request" "Rien n'a changé depuis la demande de modification"
     DOSSIER_NOT_THE_REVIEWER 409 "dossier.not_the_reviewer" "Only the dossier's reviewer may do this" "Seul l'instructeur du dossier peut le faire"
     DOSSIER_OWN_REVIEW 409 "dossier.own_review" "No one reviews a dossier of their own" "Nul n'instruit son propre dossier"
+    POST_ALREADY_PUBLISHED 409 "post.already_published" "The post is published already" "La publication est déjà en ligne"
+    COMMENT_ALREADY_WRITTEN 409 "comment.already_written" "The comment is written already" "Le commentaire est déjà écrit"
+    COMMENT_TOO_DEEP 409 "comment.too_deep" "The tree of comments would grow too deep" "L'arbre des commentaires deviendrait trop profond"
     PERSON_ERASED 409 "person.erased" "The person's data was erased" "Les données de la personne ont été effacées"
 
     VERSION_MISMATCH 412 "version.mismatch" "The version is another one now" "La version n'est plus celle-là"
@@ -81,6 +86,8 @@ codes! {
     IDEMPOTENCY_KEY_REUSED 422 "idempotency.key_reused" "The idempotency key came with another request before" "La clé d'idempotence a déjà servi à une autre requête"
     ACCOUNT_INVALID 422 "account.invalid" "Some of the account's fields cannot be accepted" "Certains champs du compte ne peuvent pas être acceptés"
     DOSSIER_INVALID 422 "dossier.invalid" "Some of the dossier's fields cannot be accepted" "Certains champs du dossier ne peuvent pas être acceptés"
+    POST_INVALID 422 "post.invalid" "The text of the post cannot be accepted" "Le texte de la publication ne peut pas être accepté"
+    COMMENT_INVALID 422 "comment.invalid" "The text of the comment cannot be accepted" "Le texte du commentaire ne peut pas être accepté"
     CONTENT_INVALID 422 "content.invalid" "The content cannot be stored" "Le contenu ne peut pas être enregistré"
 
     HEADERS_TOO_LARGE 431 "headers.too_large" "The headers are too large" "Les en-têtes sont trop grands"

@@ -29,7 +29,13 @@ const CHUNK: u32 = 500;
 /// A page that takes longer is answered as far as it is, with a cursor to go on.
 const PATIENCE: Duration = Duration::from_secs(3);
 /// Every aggregate type, for a stream that is named by its id alone.
-const TYPES: [&str; 2] = [domain::dossier::Dossier::TYPE, domain::account::Account::TYPE];
+const TYPES: [&str; 5] = [
+    domain::dossier::Dossier::TYPE,
+    domain::account::Account::TYPE,
+    domain::post::Post::TYPE,
+    domain::comment::Comment::TYPE,
+    domain::reaction::Reaction::TYPE,
+];
 
 /// The routes.
 pub fn router() -> OpenApiRouter<App> {

@@ -7,6 +7,7 @@ mod audit;
 mod auth;
 mod dossier;
 mod operations;
+mod post;
 
 use axum::Router;
 use axum::http::HeaderValue;
@@ -31,6 +32,7 @@ fn routes() -> OpenApiRouter<App> {
         .merge(auth::router())
         .merge(account::router())
         .merge(dossier::router())
+        .merge(post::router())
         .merge(audit::router())
         .merge(analytics::router())
         .merge(admin::router())

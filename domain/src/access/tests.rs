@@ -83,6 +83,38 @@ fn the_instance() {
 }
 
 #[test]
+fn posts_comments_and_reactions() {
+    use Action::*;
+    let post = |author, deleted| Resource::Post { author, deleted };
+    let posts = [post(ME, false), post(OTHER, false), post(ME, true), post(OTHER, true)];
+    check(
+        &[
+            (Role::Applicant, &[ReadPost], "++--"),
+            (Role::Applicant, &[EditPost, DeletePost], "+F--"),
+            (Role::Applicant, &[PublishPost], "+FFF"),
+        ],
+        &posts,
+    );
+    let comment = |author, deleted| Resource::Comment { author, deleted };
+    let comments = [comment(ME, false), comment(OTHER, false), comment(ME, true), comment(OTHER, true)];
+    check(
+        &[
+            (Role::Applicant, &[ReadComment], "++--"),
+            (Role::Applicant, &[EditComment, DeleteComment], "+F--"),
+            (Role::Applicant, &[WriteComment], "+FFF"),
+        ],
+        &comments,
+    );
+    let reactions = [Resource::Reaction { user: ME }, Resource::Reaction { user: OTHER }];
+    check(&[(Role::Applicant, &[React], "+-")], &reactions);
+    for role in Role::ALL.into_iter().filter(|role| *role != Role::Applicant) {
+        check(&[(role, &[ReadPost, EditPost, DeletePost], "----")], &posts);
+        check(&[(role, &[ReadComment, EditComment, DeleteComment], "----")], &comments);
+        check(&[(role, &[React], "--")], &reactions);
+    }
+}
+
+#[test]
 fn the_role_is_the_first_that_allows_it() {
     let roles = [Role::Admin, Role::Pro, Role::Applicant].into_iter().collect();
     let actor = Actor { id: ME, roles, organization: HOME };

@@ -1,0 +1,117 @@
+//! Reading posts and comments.
+
+use axum::extract::State;
+use domain::post::Post;
+use projections::Scope;
+use projections::post::{self, CommentCursor, Feed, PostCursor};
+use serde::Deserialize;
+use utoipa::{IntoParams, ToSchema};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::PROJECTION;
+use super::view::{CommentView, PostView, comments as show_comments, posts as show_posts};
+use crate::answer::QueryAnswer;
+use crate::app::App;
+use crate::error::not_found;
+use crate::extract::{Cursor, Id, Limit, NoParameters, Page, QueryRequest};
+use crate::problem::Problem;
+
+/// The routes.
+pub fn router() -> OpenApiRouter<App> {
+    OpenApiRouter::default().routes(routes!(list)).routes(routes!(get)).routes(routes!(comments))
+}
+
+/// Which posts to list, and in which order.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+struct ListPosts {
+    /// The order; the newest first when it is not given.
+    #[param(inline, value_type = Option<FeedName>)]
+    sort: Option<Feed>,
+    /// Items on a page.
+    #[serde(default)]
+    #[param(value_type = Option<u32>, minimum = 1, maximum = 100, default = 20)]
+    limit: Limit,
+    /// The `nextCursor` of the page before.
+    cursor: Option<String>,
+}
+
+/// The orders of the feed.
+#[derive(ToSchema)]
+#[schema(rename_all = "camelCase")]
+#[allow(dead_code)] // describes the read model's type, which knows no OpenAPI
+enum FeedName {
+    Newest,
+    MostLiked,
+    MostDiscussed,
+}
+
+/// The posts of the community.
+#[utoipa::path(get, path = "/api/posts", tag = "posts", operation_id = "listPosts",
+    params(ListPosts), responses((status = 200, body = Page<PostView>)))]
+async fn list(
+    State(app): State<App>,
+    request: QueryRequest<ListPosts>,
+) -> Result<QueryAnswer<Page<PostView>>, Problem> {
+    let ListPosts { sort, limit, cursor } = &request.parameters;
+    let (feed, reader) = (sort.unwrap_or(Feed::Newest), request.caller.id());
+    let cursors = Cursor::of(app.vault(), "posts", &feed, reader);
+    let after = cursor.as_ref().map(|cursor| cursors.open::<PostCursor>(cursor)).transpose()?;
+    let query = || post::list(app.reads(), feed, after, limit.0, reader);
+    let (page, position) = app.read(PROJECTION, Scope::All, &request, query).await?;
+    let next_cursor = page.next.map(|next| cursors.seal(&next));
+    let items = show_posts(&app, page.items).await?;
+    Ok(QueryAnswer::new(Page { items, next_cursor }, position))
+}
+
+/// One post.
+#[utoipa::path(get, path = "/api/posts/{id}", tag = "posts", operation_id = "getPost",
+    responses((status = 200, body = PostView)))]
+async fn get(
+    State(app): State<App>,
+    Id(id): Id,
+    request: QueryRequest<NoParameters>,
+) -> Result<QueryAnswer<PostView>, Problem> {
+    let query = || post::by_id(app.reads(), id, request.caller.id());
+    let (row, position) = app.read(PROJECTION, Scope::Key(id), &request, query).await?;
+    let body = show_posts(&app, row.into_iter().collect()).await?.pop().ok_or_else(not_found::<Post>)?;
+    let version = Some(body.version());
+    Ok(QueryAnswer { body, position, version })
+}
+
+/// Which comments to list.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+struct ListComments {
+    /// Items on a page.
+    #[serde(default)]
+    #[param(value_type = Option<u32>, minimum = 1, maximum = 100, default = 20)]
+    limit: Limit,
+    /// The `nextCursor` of the page before.
+    cursor: Option<String>,
+}
+
+/// The comments on a post, the oldest first; `parentId` and `depth` make them a tree.
+#[utoipa::path(get, path = "/api/posts/{id}/comments", tag = "posts", operation_id = "listComments",
+    params(ListComments), responses((status = 200, body = Page<CommentView>)))]
+async fn comments(
+    State(app): State<App>,
+    Id(id): Id,
+    request: QueryRequest<ListComments>,
+) -> Result<QueryAnswer<Page<CommentView>>, Problem> {
+    let ListComments { limit, cursor } = &request.parameters;
+    let reader = request.caller.id();
+    let cursors = Cursor::of(app.vault(), "comments", &id, reader);
+    let after = cursor.as_ref().map(|cursor| cursors.open::<CommentCursor>(cursor)).transpose()?;
+    let exists = || post::by_id(app.reads(), id, reader);
+    let (row, _) = app.read(PROJECTION, Scope::Key(id), &request, exists).await?;
+    row.ok_or_else(not_found::<Post>)?;
+    let query = || post::comments(app.reads(), id, after, limit.0);
+    let (page, position) = app.read(PROJECTION, Scope::Key(id), &request, query).await?;
+    let next_cursor = page.next.map(|next| cursors.seal(&next));
+    let items = show_comments(&app, page.items).await?;
+    Ok(QueryAnswer::new(Page { items, next_cursor }, position))
+}
