@@ -65,6 +65,13 @@ pub enum Action {
     EditComment,
     DeleteComment,
     ReadComment,
+    CreateLive,
+    EditLive,
+    PublishLive,
+    CancelLive,
+    ReadLive,
+    ReadAttendees,
+    RegisterForLive,
 }
 
 /// What an actor wants to do it to, with what the policy needs to know of it.
@@ -107,6 +114,13 @@ pub enum Resource {
         /// Whose it is.
         user: Uuid,
     },
+    /// One live event.
+    Live {
+        /// The organisation that runs it.
+        organization: Uuid,
+        /// Whether it left the draft.
+        published: bool,
+    },
     /// The running product itself: its log, its figures, its users, its projections.
     Instance,
 }
@@ -129,16 +143,18 @@ pub fn can(actor: &Actor, action: Action, resource: &Resource) -> Result<Role, D
 }
 
 /// To be granted one of these is to see the resource.
-const READS: [Action; 6] = [
+const READS: [Action; 7] = [
     Action::ReadDossier,
     Action::ReadDossierMetadata,
     Action::ReadHistory,
     Action::ReadCard,
     Action::ReadPost,
     Action::ReadComment,
+    Action::ReadLive,
 ];
 
-const CREATIONS: [Action; 4] = [Action::CreateDossier, Action::Register, Action::PublishPost, Action::WriteComment];
+const CREATIONS: [Action; 5] =
+    [Action::CreateDossier, Action::Register, Action::PublishPost, Action::WriteComment, Action::CreateLive];
 
 fn granting_role(actor: &Actor, action: Action, resource: &Resource) -> Option<Role> {
     actor.roles.iter().find(|role| match *resource {
@@ -151,6 +167,9 @@ fn granting_role(actor: &Actor, action: Action, resource: &Resource) -> Option<R
             *role == Role::Applicant && !deleted && on_comment(action, author == actor.id)
         }
         Resource::Reaction { user } => *role == Role::Applicant && action == Action::React && user == actor.id,
+        Resource::Live { organization, published } => {
+            on_live(*role, action, organization == actor.organization, published)
+        }
         Resource::Instance => on_instance(*role, action),
     })
 }
@@ -203,6 +222,18 @@ fn on_comment(action: Action, own: bool) -> bool {
     match action {
         Action::ReadComment => true,
         Action::WriteComment | Action::EditComment | Action::DeleteComment => own,
+        _ => false,
+    }
+}
+
+fn on_live(role: Role, action: Action, same_organization: bool, published: bool) -> bool {
+    use Action::*;
+    match (role, action) {
+        (Role::Applicant, ReadLive | RegisterForLive) => published,
+        (Role::Organizer, ReadLive) => published || same_organization,
+        (Role::Organizer, CreateLive | EditLive | PublishLive | CancelLive | ReadAttendees) => same_organization,
+        (Role::Admin, ReadLive) => true,
+        (Role::Admin, CreateLive | EditLive | PublishLive | CancelLive | ReadAttendees) => true,
         _ => false,
     }
 }

@@ -8,6 +8,7 @@ pub mod change;
 pub mod comment;
 pub mod dossier;
 pub mod envelope;
+pub mod live;
 pub mod metadata;
 pub mod personal;
 pub mod post;

@@ -4,6 +4,7 @@
 pub mod account;
 pub mod analytics;
 pub mod dossier;
+pub mod live;
 pub mod post;
 
 mod announcer;

@@ -9,6 +9,7 @@ use crate::analytics::Analytics;
 use crate::announcer::Announcer;
 use crate::dossier::Dossiers;
 use crate::lease::Leases;
+use crate::live::Lives;
 use crate::positions::ReadPositions;
 use crate::post::Posts;
 use crate::projection::Definition;
@@ -16,11 +17,12 @@ use crate::rebuild::{self, Progress, RebuildError, Rebuilt};
 use crate::runtime::{self, Worker};
 use crate::subscription::Feed;
 
-static ALL: [Definition; 4] = [
+static ALL: [Definition; 5] = [
     Definition::of::<Dossiers>(),
     Definition::of::<Accounts>(),
     Definition::of::<Analytics>(),
     Definition::of::<Posts>(),
+    Definition::of::<Lives>(),
 ];
 
 /// The names of all projections.

@@ -51,6 +51,7 @@ codes! {
     ACCOUNT_NOT_FOUND 404 "account.not_found" "There is no such account" "Ce compte n'existe pas"
     POST_NOT_FOUND 404 "post.not_found" "There is no such post" "Cette publication n'existe pas"
     COMMENT_NOT_FOUND 404 "comment.not_found" "There is no such comment" "Ce commentaire n'existe pas"
+    EVENT_NOT_FOUND 404 "event.not_found" "There is no such live event" "Cet événement n'existe pas"
     VERSION_NOT_FOUND 404 "version.not_found" "There was no such version" "Cette version n'a pas existé"
     PROJECTION_NOT_FOUND 404 "projection.not_found" "There is no such projection" "Cette projection n'existe pas"
     READ_MODEL_NOT_FOUND 404 "read_model.not_found" "There is no such read model" "Ce modèle de lecture n'existe pas"
@@ -69,6 +70,10 @@ codes! {
     POST_ALREADY_PUBLISHED 409 "post.already_published" "The post is published already" "La publication est déjà en ligne"
     COMMENT_ALREADY_WRITTEN 409 "comment.already_written" "The comment is written already" "Le commentaire est déjà écrit"
     COMMENT_TOO_DEEP 409 "comment.too_deep" "The tree of comments would grow too deep" "L'arbre des commentaires deviendrait trop profond"
+    EVENT_INVALID_TRANSITION 409 "event.invalid_transition" "The live event's status does not allow this" "Le statut de l'événement ne le permet pas"
+    EVENT_CANCELLED 409 "event.cancelled" "The live event is cancelled" "L'événement est annulé"
+    EVENT_ENDED 409 "event.ended" "The live event is over" "L'événement est terminé"
+    EVENT_CAPACITY_BELOW_CONFIRMED 409 "event.capacity_below_confirmed" "More people have a seat already" "Plus de personnes ont déjà une place"
     PERSON_ERASED 409 "person.erased" "The person's data was erased" "Les données de la personne ont été effacées"
 
     VERSION_MISMATCH 412 "version.mismatch" "The version is another one now" "La version n'est plus celle-là"
@@ -88,6 +93,7 @@ codes! {
     DOSSIER_INVALID 422 "dossier.invalid" "Some of the dossier's fields cannot be accepted" "Certains champs du dossier ne peuvent pas être acceptés"
     POST_INVALID 422 "post.invalid" "The text of the post cannot be accepted" "Le texte de la publication ne peut pas être accepté"
     COMMENT_INVALID 422 "comment.invalid" "The text of the comment cannot be accepted" "Le texte du commentaire ne peut pas être accepté"
+    EVENT_INVALID 422 "event.invalid" "Some of the live event's fields cannot be accepted" "Certains champs de l'événement ne peuvent pas être acceptés"
     CONTENT_INVALID 422 "content.invalid" "The content cannot be stored" "Le contenu ne peut pas être enregistré"
 
     HEADERS_TOO_LARGE 431 "headers.too_large" "The headers are too large" "Les en-têtes sont trop grands"

@@ -6,6 +6,7 @@ mod analytics;
 mod audit;
 mod auth;
 mod dossier;
+mod live;
 mod operations;
 mod post;
 
@@ -33,6 +34,7 @@ fn routes() -> OpenApiRouter<App> {
         .merge(account::router())
         .merge(dossier::router())
         .merge(post::router())
+        .merge(live::router())
         .merge(audit::router())
         .merge(analytics::router())
         .merge(admin::router())

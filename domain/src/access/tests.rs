@@ -115,6 +115,33 @@ fn posts_comments_and_reactions() {
 }
 
 #[test]
+fn live_events() {
+    use Action::*;
+    let live = |organization, published| Resource::Live { organization, published };
+    let resources = [live(HOME, false), live(HOME, true), live(ABROAD, false), live(ABROAD, true)];
+    let run: &[Action] = &[EditLive, PublishLive, CancelLive, ReadAttendees];
+    let mut table = vec![
+        (Role::Applicant, &[ReadLive, RegisterForLive] as &[Action], "-+-+"),
+        (Role::Applicant, run, "-F-F"),
+        (Role::Applicant, &[CreateLive], "FFFF"),
+        (Role::Organizer, &[ReadLive], "++-+"),
+        (Role::Organizer, run, "++-F"),
+        (Role::Organizer, &[CreateLive], "++FF"),
+        (Role::Organizer, &[RegisterForLive], "FF-F"),
+        (Role::Admin, &[ReadLive, CreateLive], "++++"),
+        (Role::Admin, run, "++++"),
+        (Role::Admin, &[RegisterForLive], "FFFF"),
+    ];
+    for role in [Role::Pro, Role::Auditor, Role::Analyst, Role::Moderator] {
+        table.extend([(role, run, "----"), (role, &[CreateLive], "FFFF")]);
+        table.push((role, &[ReadLive, RegisterForLive], "----"));
+    }
+    let all = [ReadLive, RegisterForLive, CreateLive];
+    check_complete(&table, &[&all, run].concat());
+    check(&table, &resources);
+}
+
+#[test]
 fn the_role_is_the_first_that_allows_it() {
     let roles = [Role::Admin, Role::Pro, Role::Applicant].into_iter().collect();
     let actor = Actor { id: ME, roles, organization: HOME };
