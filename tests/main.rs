@@ -8,6 +8,7 @@ mod commands;
 mod cqrs_es;
 mod crate_traps;
 mod first_path;
+mod http;
 mod log;
 mod support;
 mod unknown_outcomes;
