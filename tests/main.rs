@@ -6,10 +6,17 @@
 mod architecture;
 mod commands;
 mod cqrs_es;
+mod crashes;
 mod crate_traps;
 mod first_path;
 mod http;
 mod log;
+mod projections;
+mod rebuild;
+mod relay;
+mod several_processes;
 mod support;
+mod system;
 mod unknown_outcomes;
 mod vault;
+mod workers;

@@ -1,0 +1,198 @@
+//! Rebuilding a read model: nobody who reads it notices.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use projections::{RebuildError, rebuild};
+use serde_json::json;
+use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
+
+use crate::support::client::Client;
+use crate::support::data_directory::run;
+use crate::support::models::{assert_models_are_as_made_anew, assert_models_are_the_fold, caught_up};
+use crate::support::process::Process;
+use crate::support::{Node, database_url, eventually, execute};
+
+/// Copies the creation of a dossier so many times, of one without anything sealed where there is one.
+async fn multiply(url: &str, times: usize) {
+    let copy = format!(
+        "insert into events
+         select one.aggregate_type, copy.id::text, 1, one.event_type, one.event_version, one.payload,
+                replace(one.metadata::text, one.aggregate_id, copy.id::text)::json, head + n, gen_random_uuid(), now()
+         from (select max(position) as head from events) last,
+              (select * from events where event_type = 'DossierCreated'
+               order by payload::text like '%$sealed%', position limit 1) one,
+              (select n, gen_random_uuid() as id from generate_series(1, {times}) n) copy"
+    );
+    execute(url, &copy).await;
+}
+
+fn rebuild_command(url: &str, nats_url: &str) -> std::process::Command {
+    let mut command = Process::command(&["rebuild", "dossier"]);
+    command.env("DATABASE_URL", url).env("NATS_URL", nats_url).env("CAPITUNE_MASTER_KEY", "2a".repeat(32));
+    command
+}
+
+/// Reads until told to stop: a dossier and the list, neither of which may fail or go backwards.
+async fn keep_reading(reader: Client, path: String, stop: Arc<AtomicBool>) -> u64 {
+    let (mut version, mut titles, mut reads) = (0, Vec::new(), 0);
+    while !stop.load(Ordering::SeqCst) {
+        let one = reader.get(&path).await.expect(200);
+        let read = one.body["version"].as_u64().unwrap();
+        assert!(read >= version, "version {read} after {version}");
+        version = read;
+        let list = reader.get("/api/dossiers?limit=5").await.expect(200);
+        let items = list.body["items"].as_array().unwrap();
+        let now: Vec<String> = items.iter().map(|item| item["id"].to_string()).collect();
+        assert!(titles.is_empty() || now.contains(&titles[0]), "the newest of the list is gone: {titles:?}, {now:?}");
+        titles = now;
+        reads += 1;
+    }
+    reads
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn reads_never_fail_and_never_go_backwards_while_a_projection_is_rebuilt() {
+    let url = database_url().await;
+    let system = Process::api(&url, &[]).await;
+    let admin = system.admin().await;
+    let applicant = system.client().register("Ada").await;
+    let open = json!({ "title": "A request", "category": "housing" });
+    let dossier = applicant.post("/api/dossiers", open).await.expect(201);
+    multiply(&url, 4000).await;
+    let node = Node::start(&url).await;
+    caught_up(&node).await;
+    let path = format!("/api/dossiers/{}", dossier.id());
+    let stop = Arc::new(AtomicBool::new(false));
+    let readers: Vec<_> =
+        (0..3).map(|_| tokio::spawn(keep_reading(applicant.clone(), path.clone(), stop.clone()))).collect();
+    let writer = tokio::spawn({
+        let (applicant, path, stop) = (applicant.clone(), path.clone(), stop.clone());
+        async move {
+            let mut number = 0;
+            while !stop.load(Ordering::SeqCst) {
+                number += 1;
+                let title = json!({ "title": format!("Title {number}") });
+                let written = applicant.put(&path, title).await.expect(200);
+                let read = applicant.get(&format!("{path}?minPosition={}", written.position())).await.expect(200);
+                assert_eq!(read.body["title"], format!("Title {number}"));
+                if number % 20 == 0 {
+                    sleep(Duration::from_millis(20)).await;
+                }
+            }
+        }
+    });
+    for _ in 0..4 {
+        admin.post("/api/admin/projections/dossier/rebuild", json!({})).await.expect(202);
+        eventually("the rebuild ends", || async {
+            let answer = admin.get("/api/admin/projections").await.expect(200);
+            let items = answer.body["items"].as_array().unwrap();
+            let rebuilt = items.iter().find(|item| item["name"] == "dossier").unwrap();
+            assert_ne!(rebuilt["rebuild"]["status"], "failed", "{rebuilt:#}");
+            rebuilt["rebuild"]["status"] == "finished"
+        })
+        .await;
+    }
+    stop.store(true, Ordering::SeqCst);
+    writer.await.unwrap();
+    for reader in readers {
+        assert!(reader.await.unwrap() > 0);
+    }
+    assert_models_are_the_fold(&node).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rebuild_killed_in_the_middle_leaves_the_old_rows_and_can_be_started_again() {
+    let url = database_url().await;
+    let nats_url = &crate::support::servers().await.nats_url;
+    let node = Node::start(&url).await;
+    let owner = node.applicant().await;
+    node.create_dossier(&owner).await;
+    let _worker = Process::worker(&url).await;
+    multiply(&url, 12_000).await;
+    caught_up(&node).await;
+    for _ in 0..2 {
+        let rebuilding = Process::spawn(rebuild_command(&url, nats_url)).await;
+        let begun = "select exists (select from pg_namespace where nspname = 'dossier_next')";
+        eventually("the rebuild has begun", || node.ask::<bool>(begun)).await;
+        sleep(Duration::from_millis(rand::random_range(0..150))).await;
+        rebuilding.kill();
+        node.create_dossier(&owner).await;
+        assert_models_are_the_fold(&node).await;
+    }
+    let (code, said) = run(rebuild_command(&url, nats_url)).await;
+    assert_eq!(code, Some(0), "{said}");
+    assert!(said.contains("was rebuilt up to position"), "{said}");
+    node.create_dossier(&owner).await;
+    assert_models_are_the_fold(&node).await;
+    let left = "select count(*) from pg_namespace where nspname like 'dossier\\__%'";
+    let left: i64 = node.ask(left).await;
+    assert_eq!(left, 0, "schemas are left behind");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_two_rebuilds_at_once_one_is_refused() {
+    let url = database_url().await;
+    let nats_url = crate::support::servers().await.nats_url.clone();
+    let node = Node::start(&url).await;
+    let owner = node.applicant().await;
+    node.create_dossier(&owner).await;
+    let (begun, wait) = std::sync::mpsc::channel();
+    let (go_on, may_go_on) = std::sync::mpsc::channel::<()>();
+    let may_go_on = std::sync::Mutex::new(may_go_on);
+    let first = tokio::spawn({
+        let node = node.clone();
+        async move {
+            let progress = move |_, _| {
+                // Nobody listens any more once the second has been refused.
+                if begun.send(()).is_ok() {
+                    tokio::task::block_in_place(|| may_go_on.lock().unwrap().recv().ok());
+                }
+            };
+            rebuild("dossier", &node.store, &node.database, &CancellationToken::new(), &progress).await
+        }
+    });
+    tokio::task::spawn_blocking(move || wait.recv().unwrap()).await.unwrap();
+    let second = rebuild("dossier", &node.store, &node.database, &CancellationToken::new(), &|_, _| {}).await;
+    assert!(matches!(second, Err(RebuildError::Running)), "{second:?}");
+    let (code, said) = run(rebuild_command(&url, &nats_url)).await;
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.contains("a rebuild of this projection is running already"), "{said}");
+    go_on.send(()).unwrap();
+    first.await.unwrap().unwrap();
+    // One right after the other is not at once.
+    for _ in 0..20 {
+        rebuild("dossier", &node.store, &node.database, &CancellationToken::new(), &|_, _| {}).await.unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_made_anew_are_the_rows_that_were_kept_up_to_date() {
+    let url = database_url().await;
+    let system = Process::api(&url, &[]).await;
+    let admin = system.admin().await;
+    let applicant = system.client().register("Ada").await;
+    let pro = admin.register_with_roles("Grace", &["pro"]).await;
+    for number in 0..6 {
+        let path = format!("/api/dossiers/{}", applicant.create_dossier("A request").await.id());
+        let (reason, message) = ("a reason to open it again", "one page is missing");
+        let steps = [
+            ("submit", json!({}), 0),
+            ("start-review", json!({}), 1),
+            ("request-changes", json!({ "reason": "incomplete", "message": message }), 1),
+            ("cancel-change-request", json!({}), 1),
+            ("refuse", json!({ "motivation": "no room left" }), 1),
+            ("reopen", json!({ "reason": reason }), 1),
+            ("accept", json!({ "motivation": "welcome" }), 1),
+        ];
+        for (step, body, who) in steps.into_iter().take(number + 2) {
+            [&applicant, &pro][who].post(&format!("{path}/{step}"), body).await.expect(200);
+        }
+    }
+    let discarded = applicant.create_dossier("A mistake").await;
+    applicant.delete(&format!("/api/dossiers/{}", discarded.id())).await.expect(200);
+    let node = Node::start(&url).await;
+    assert_models_are_as_made_anew(&node).await;
+}
