@@ -1,0 +1,6 @@
+//! What is measured, by and by.
+
+pub mod http;
+pub mod read;
+pub mod start;
+pub mod write;
