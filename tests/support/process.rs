@@ -45,6 +45,8 @@ impl Process {
             .env("CAPITUNE_ADMIN_PASSWORD", ADMIN_PASSWORD)
             .env("CAPITUNE_RATE_LIMIT_AUTH", "0")
             .env("CAPITUNE_RATE_LIMIT_GENERAL", "0")
+            // Many processes share one Postgres.
+            .env("CAPITUNE_DATABASE_CONNECTIONS", "8")
             .stdin(Stdio::null());
         command
     }
