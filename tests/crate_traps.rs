@@ -98,7 +98,7 @@ async fn events_are_applied_once_where_the_stock_snapshot_store_applies_them_twi
     assert_eq!(warm, state, "the state in memory is the fold of the log");
 }
 
-/// postgres-es over a plain sequence: a reader by position skips what commits late.
+/// postgres-es: its reads serve here, and its writes, which know no position, cannot reach the log.
 #[tokio::test(flavor = "multi_thread")]
 async fn stock_tables_are_not_ours_and_its_reads_are() {
     let url = database_url().await;

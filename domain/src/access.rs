@@ -31,7 +31,7 @@ pub enum Denial {
 
 /// What an actor wants to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[allow(missing_docs)] // each name is its own sentence
+#[expect(missing_docs)] // each name is its own sentence
 pub enum Action {
     CreateDossier,
     EditDossier,

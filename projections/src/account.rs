@@ -25,7 +25,7 @@ pub struct Accounts;
 /// An account as the API shows it; serialised, its personal values are still sealed.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
-#[allow(missing_docs)] // the fields are those of the API
+#[expect(missing_docs)] // the fields are those of the API
 pub struct AccountRow {
     pub id: Uuid,
     pub organization_id: Uuid,

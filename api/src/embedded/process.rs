@@ -87,7 +87,7 @@ pub(super) fn command(program: &Path, user: Option<&RunAs>, on_parent_death: Sig
 }
 
 #[cfg(target_os = "linux")]
-#[allow(unsafe_code)]
+#[expect(unsafe_code)]
 fn end_with_parent(command: &mut Command, signal: Signal) {
     use rustix::process::{getpid, getppid, set_parent_process_death_signal};
     let parent = getpid();

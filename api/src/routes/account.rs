@@ -67,7 +67,7 @@ pub enum UserStatus {
 /// The languages of the product.
 #[derive(ToSchema)]
 #[schema(as = Locale, rename_all = "lowercase")]
-#[allow(dead_code, missing_docs)] // describes the domain's type
+#[expect(dead_code)] // describes the domain's type
 pub enum Language {
     Fr,
     En,
@@ -76,7 +76,7 @@ pub enum Language {
 /// What an account may be.
 #[derive(ToSchema)]
 #[schema(as = Role, rename_all = "camelCase")]
-#[allow(dead_code, missing_docs)] // describes the domain's type
+#[expect(dead_code)] // describes the domain's type
 pub enum RoleName {
     Applicant,
     Pro,

@@ -49,7 +49,7 @@ struct Paging {
 /// An account, as an admin sees it.
 #[derive(ToSchema)]
 #[schema(rename_all = "camelCase")]
-#[allow(dead_code)] // describes the read model's row, which knows no OpenAPI
+#[expect(dead_code)] // describes the read model's row, which knows no OpenAPI
 struct ManagedUser {
     id: Uuid,
     organization_id: Uuid,

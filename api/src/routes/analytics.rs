@@ -33,7 +33,7 @@ pub fn router() -> OpenApiRouter<App> {
 /// The instance at a glance.
 #[derive(ToSchema)]
 #[schema(rename_all = "camelCase")]
-#[allow(dead_code)] // describes the read model's row, which knows no OpenAPI
+#[expect(dead_code)] // describes the read model's row, which knows no OpenAPI
 struct Glance {
     /// Accounts ever registered.
     accounts: i64,
@@ -49,7 +49,7 @@ struct Glance {
 
 /// How many dossiers are in a status now.
 #[derive(ToSchema)]
-#[allow(dead_code)] // as above
+#[expect(dead_code)] // as above
 struct StatusCount {
     status: String,
     dossiers: i64,
@@ -153,7 +153,7 @@ struct Changes {
 /// The last change of one thing.
 #[derive(ToSchema)]
 #[schema(rename_all = "camelCase")]
-#[allow(dead_code)] // describes the read model's row, which knows no OpenAPI
+#[expect(dead_code)] // describes the read model's row, which knows no OpenAPI
 struct ChangeItem {
     /// The position of the event that made it.
     position: i64,

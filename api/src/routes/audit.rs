@@ -75,7 +75,7 @@ struct EventsQuery {
 /// An event as it is recorded.
 #[derive(ToSchema)]
 #[schema(rename_all = "camelCase")]
-#[allow(dead_code)] // describes the domain's envelope, which knows no OpenAPI
+#[expect(dead_code)] // describes the domain's envelope, which knows no OpenAPI
 struct RecordedEvent {
     position: u64,
     event_id: Uuid,

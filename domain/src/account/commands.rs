@@ -11,7 +11,7 @@ use crate::aggregate::Command;
 
 /// An order to an account. `at` is the clock of the request, `by` the admin who gives it.
 #[derive(Clone, PartialEq)]
-#[allow(missing_docs)] // the fields are those of the routes
+#[expect(missing_docs)] // the fields are those of the routes
 pub enum AccountCommand {
     /// Opens the account `id`, with the role applicant; the instance's first admin is also an admin.
     Register {

@@ -13,7 +13,7 @@ use crate::personal::Personal;
 /// A fact about an account; its personal values belong to the account itself.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all_fields = "camelCase")]
-#[allow(missing_docs)] // the fields are those of the commands
+#[expect(missing_docs)] // the fields are those of the commands
 pub enum AccountEvent {
     /// The account was opened.
     Registered {

@@ -10,7 +10,7 @@ use crate::aggregate::Command;
 
 /// An order to a comment. `at` is the clock of the request.
 #[derive(Clone, PartialEq)]
-#[allow(missing_docs)] // the fields are those of the routes
+#[expect(missing_docs)] // the fields are those of the routes
 pub enum CommentCommand {
     /// Answers a post (`depth` 1) or a comment on it (one deeper than that comment).
     Write { post: Uuid, parent: Option<Uuid>, depth: u8, author: Uuid, body: String, at: DateTime<Utc> },

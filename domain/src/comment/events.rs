@@ -10,7 +10,7 @@ use crate::personal::Personal;
 /// A fact about a comment; its text belongs to its author.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all_fields = "camelCase")]
-#[allow(missing_docs)] // the fields are those of the commands
+#[expect(missing_docs)] // the fields are those of the commands
 pub enum CommentEvent {
     /// It was written.
     Written { post: Uuid, parent: Option<Uuid>, depth: u8, author: Uuid, body: Personal<String>, at: DateTime<Utc> },

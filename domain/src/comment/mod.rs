@@ -20,7 +20,7 @@ pub const MAX_DEPTH: u8 = 8;
 
 /// The state of a comment.
 #[derive(Debug, Clone, Default, PartialEq)]
-#[allow(missing_docs)] // the fields are those of the events
+#[expect(missing_docs)] // the fields are those of the events
 pub enum Comment {
     /// Not written yet.
     #[default]

@@ -13,7 +13,7 @@ use crate::aggregate::Command;
 
 /// An order to a dossier. `at` is the clock of the request, `by` the pro who gives it.
 #[derive(Clone, PartialEq)]
-#[allow(missing_docs)] // the fields are those of the routes
+#[expect(missing_docs)] // the fields are those of the routes
 pub enum DossierCommand {
     /// Opens a draft.
     Create {

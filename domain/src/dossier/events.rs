@@ -14,7 +14,7 @@ use crate::personal::Personal;
 /// A fact about a dossier. All free texts belong to its owner.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all_fields = "camelCase")]
-#[allow(missing_docs)] // the fields are those of the commands
+#[expect(missing_docs)] // the fields are those of the commands
 pub enum DossierEvent {
     /// A draft was opened.
     Created {

@@ -7,7 +7,7 @@ use super::{DossierCommand, DossierError, DossierEvent};
 
 /// How far a dossier has come, with what only that stage knows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[allow(missing_docs)] // a reviewer is the pro it is assigned to, archived is filed for good
+#[expect(missing_docs)] // a reviewer is the pro it is assigned to, archived is filed for good
 pub enum Stage {
     /// The owner is writing it.
     Draft,
@@ -27,7 +27,7 @@ pub enum Stage {
 
 /// Where a change request came from, and a cancelled one returns to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[allow(missing_docs)] // as in the stages of the same names
+#[expect(missing_docs)] // as in the stages of the same names
 pub enum Origin {
     /// Before the review began.
     Submitted { reviewer: Option<Uuid> },
@@ -50,7 +50,7 @@ pub enum Decision {
 /// The status of a dossier, as clients see it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-#[allow(missing_docs)] // as in the stages and decisions of the same names
+#[expect(missing_docs)] // as in the stages and decisions of the same names
 pub enum Status {
     Draft,
     Submitted,

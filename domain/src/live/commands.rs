@@ -8,7 +8,7 @@ use crate::aggregate::Command;
 
 /// An order to a live event. `at` is the clock of the request.
 #[derive(Debug, Clone, PartialEq)]
-#[allow(missing_docs)] // the fields are those of the routes
+#[expect(missing_docs)] // the fields are those of the routes
 pub enum LiveCommand {
     /// Drafts it.
     Create {

@@ -11,7 +11,7 @@ use crate::change::Change;
 /// A fact about a live event. What organisers write is public, hence clear.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all_fields = "camelCase")]
-#[allow(missing_docs)] // the fields are those of the commands
+#[expect(missing_docs)] // the fields are those of the commands
 pub enum LiveEvent {
     /// It was drafted.
     Created { organization: Uuid, details: Details, by: Uuid, at: DateTime<Utc> },

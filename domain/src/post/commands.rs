@@ -10,7 +10,7 @@ use crate::aggregate::Command;
 
 /// An order to a post. `at` is the clock of the request.
 #[derive(Clone, PartialEq)]
-#[allow(missing_docs)] // the fields are those of the routes
+#[expect(missing_docs)] // the fields are those of the routes
 pub enum PostCommand {
     /// Shows it to all members.
     Publish { author: Uuid, organization: Uuid, body: String, at: DateTime<Utc> },

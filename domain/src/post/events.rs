@@ -10,7 +10,7 @@ use crate::personal::Personal;
 /// A fact about a post; its text belongs to its author.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all_fields = "camelCase")]
-#[allow(missing_docs)] // the fields are those of the commands
+#[expect(missing_docs)] // the fields are those of the commands
 pub enum PostEvent {
     /// It was shown to all members.
     Published { author: Uuid, organization: Uuid, body: Personal<String>, at: DateTime<Utc> },

@@ -17,7 +17,7 @@ use crate::rejection::check_text;
 
 /// The state of a post.
 #[derive(Debug, Clone, Default, PartialEq)]
-#[allow(missing_docs)] // the fields are those of the events
+#[expect(missing_docs)] // the fields are those of the events
 pub enum Post {
     /// Not published yet.
     #[default]

@@ -15,7 +15,7 @@ pub fn stream_id(post: Uuid, user: Uuid) -> Uuid {
 
 /// The state of a reaction.
 #[derive(Debug, Clone, Default, PartialEq)]
-#[allow(missing_docs)] // the fields are those of the events
+#[expect(missing_docs)] // the fields are those of the events
 pub enum Reaction {
     /// The user never reacted.
     #[default]
@@ -28,7 +28,7 @@ pub enum Reaction {
 
 /// An order to a reaction. `at` is the clock of the request.
 #[derive(Debug, Clone, PartialEq)]
-#[allow(missing_docs)] // the fields are those of the routes
+#[expect(missing_docs)] // the fields are those of the routes
 pub enum ReactionCommand {
     /// Likes the post.
     Like { post: Uuid, user: Uuid, at: DateTime<Utc> },
@@ -39,7 +39,7 @@ pub enum ReactionCommand {
 /// A fact about a reaction.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all_fields = "camelCase")]
-#[allow(missing_docs)] // the fields are those of the commands
+#[expect(missing_docs)] // the fields are those of the commands
 pub enum ReactionEvent {
     /// The user likes the post.
     Liked { post: Uuid, user: Uuid, at: DateTime<Utc> },

@@ -10,7 +10,7 @@ use uuid::Uuid;
 /// How many dossiers entered a status on a day.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all(serialize = "camelCase"))]
-#[allow(missing_docs)] // each column is named for what it is
+#[expect(missing_docs)] // each column is named for what it is
 pub struct StatusDay {
     pub day: NaiveDate,
     pub status: String,
@@ -35,7 +35,7 @@ pub struct StatusDuration {
 /// How often a reviewer decided, by outcome.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all(serialize = "camelCase"))]
-#[allow(missing_docs)] // each column is named for what it is
+#[expect(missing_docs)] // each column is named for what it is
 pub struct Decisions {
     pub reviewer_id: Uuid,
     pub accepted: i64,
@@ -46,7 +46,7 @@ pub struct Decisions {
 /// How many dossiers are in a status now.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all(serialize = "camelCase"))]
-#[allow(missing_docs)] // each column is named for what it is
+#[expect(missing_docs)] // each column is named for what it is
 pub struct StatusCount {
     pub status: String,
     pub dossiers: i64,

@@ -65,7 +65,7 @@ pub struct DossierCursor {
 /// The value of a sort key.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-#[allow(missing_docs)] // as the sort keys of the same names
+#[expect(missing_docs)] // as the sort keys of the same names
 pub enum Place {
     CreatedAt(DateTime<Utc>),
     UpdatedAt(DateTime<Utc>),

@@ -18,7 +18,7 @@ use crate::error::ProjectionError;
 /// A dossier as the API shows it; serialised, its personal values are still sealed.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
-#[allow(missing_docs)] // the fields are those of the API
+#[expect(missing_docs)] // the fields are those of the API
 pub struct DossierRow {
     pub id: Uuid,
     pub owner_id: Uuid,
@@ -47,7 +47,7 @@ pub struct DossierRow {
 /// What a pro asked the owner to change.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-#[allow(missing_docs)] // the fields are those of the API
+#[expect(missing_docs)] // the fields are those of the API
 pub struct ChangeRequest {
     pub reason: ChangeReason,
     pub message: Personal<String>,
@@ -58,7 +58,7 @@ pub struct ChangeRequest {
 /// How a review ended.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-#[allow(missing_docs)] // the fields are those of the API
+#[expect(missing_docs)] // the fields are those of the API
 pub struct DecisionMade {
     pub outcome: Decision,
     pub motivation: Option<Personal<String>>,

@@ -44,7 +44,7 @@ impl Place {
 /// A live event as the API shows it. The stream's address is for confirmed users only, shortly before the start.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
-#[allow(missing_docs)] // the fields are those of the API
+#[expect(missing_docs)] // the fields are those of the API
 pub struct LiveRow {
     pub id: Uuid,
     pub organization_id: Uuid,
@@ -214,7 +214,7 @@ pub async fn list(pool: &PgPool, filter: &LiveFilter) -> Result<(LivePage, u64),
 /// Who registered.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
-#[allow(missing_docs)] // the fields are those of the API
+#[expect(missing_docs)] // the fields are those of the API
 pub struct AttendeeRow {
     pub user_id: Uuid,
     pub place: Place,

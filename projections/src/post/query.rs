@@ -15,7 +15,7 @@ use crate::projection::Projection;
 /// A post as the API shows it; serialised, its text is still sealed.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
-#[allow(missing_docs)] // the fields are those of the API
+#[expect(missing_docs)] // the fields are those of the API
 pub struct PostRow {
     pub id: Uuid,
     pub author_id: Uuid,
@@ -58,7 +58,7 @@ impl FromRow<'_, PgRow> for PostRow {
 /// A comment as the API shows it; a deleted one has no text any more.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
-#[allow(missing_docs)] // the fields are those of the API
+#[expect(missing_docs)] // the fields are those of the API
 pub struct CommentRow {
     pub id: Uuid,
     pub post_id: Uuid,
@@ -112,7 +112,7 @@ pub enum Feed {
 /// Where the next page of a feed begins: after the last row of this one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-#[allow(missing_docs)] // the last row's sort key and id
+#[expect(missing_docs)] // the last row's sort key and id
 pub enum PostCursor {
     Newest(DateTime<Utc>, Uuid),
     MostLiked(i64, Uuid),

@@ -68,7 +68,7 @@ pub struct RequestChanges {
 /// Why a pro asks for changes.
 #[derive(ToSchema)]
 #[schema(rename_all = "snake_case")]
-#[allow(dead_code)] // describes the domain's type, which knows no OpenAPI
+#[expect(dead_code)] // describes the domain's type, which knows no OpenAPI
 pub enum Reason {
     /// Something is wrong.
     Incorrect,

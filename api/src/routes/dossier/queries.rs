@@ -93,7 +93,6 @@ struct ListDossiers {
 /// The orders of the list.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize, utoipa::ToSchema)]
 #[schema(as = DossierSort)]
-#[allow(missing_docs)] // each is its own sentence
 enum Sort {
     #[serde(rename = "createdAt")]
     CreatedAt,

@@ -74,7 +74,7 @@ fn blank(document: &mut Value) {
 /// A dossier.
 #[derive(ToSchema)]
 #[schema(as = Dossier, rename_all = "camelCase")]
-#[allow(dead_code)] // describes the read model's row, which knows no OpenAPI
+#[expect(dead_code)] // describes the read model's row, which knows no OpenAPI
 pub struct DossierView {
     id: Uuid,
     owner_id: Uuid,
@@ -103,7 +103,7 @@ pub struct DossierView {
 /// How far a dossier has come.
 #[derive(ToSchema)]
 #[schema(as = DossierStatus, rename_all = "snake_case")]
-#[allow(dead_code, missing_docs)] // describes the domain's type
+#[expect(dead_code)] // describes the domain's type
 pub enum StatusView {
     Draft,
     Submitted,
@@ -119,7 +119,7 @@ pub enum StatusView {
 /// What a pro asked the owner to change.
 #[derive(ToSchema)]
 #[schema(as = ChangeRequest, rename_all = "camelCase")]
-#[allow(dead_code)] // describes the read model's row
+#[expect(dead_code)] // describes the read model's row
 pub struct ChangeRequestView {
     reason: super::bodies::Reason,
     message: Option<String>,
@@ -130,7 +130,7 @@ pub struct ChangeRequestView {
 /// How a review ended.
 #[derive(ToSchema)]
 #[schema(as = Decision, rename_all = "camelCase")]
-#[allow(dead_code)] // describes the read model's row
+#[expect(dead_code)] // describes the read model's row
 pub struct DecisionView {
     outcome: OutcomeView,
     motivation: Option<String>,
@@ -141,7 +141,7 @@ pub struct DecisionView {
 /// With which result a review ended.
 #[derive(ToSchema)]
 #[schema(as = DecisionOutcome, rename_all = "snake_case")]
-#[allow(dead_code, missing_docs)] // describes the domain's type
+#[expect(dead_code)] // describes the domain's type
 pub enum OutcomeView {
     Accepted,
     Refused,

@@ -56,7 +56,7 @@ impl EventView {
 /// How far a live event has come.
 #[derive(ToSchema)]
 #[schema(rename_all = "snake_case")]
-#[allow(dead_code)] // describes the domain's type, which knows no OpenAPI
+#[expect(dead_code)] // describes the domain's type, which knows no OpenAPI
 enum EventStatus {
     Draft,
     Scheduled,

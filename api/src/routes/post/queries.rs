@@ -41,7 +41,7 @@ struct ListPosts {
 /// The orders of the feed.
 #[derive(ToSchema)]
 #[schema(rename_all = "camelCase")]
-#[allow(dead_code)] // describes the read model's type, which knows no OpenAPI
+#[expect(dead_code)] // describes the read model's type, which knows no OpenAPI
 enum FeedName {
     Newest,
     MostLiked,
