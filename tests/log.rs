@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use event_store::{Append, Appended, Claim, EventStore, Lineage, NewEvent, Refusal, StoreError, StreamId};
+use event_store::{
+    Append, Appended, Claim, EventStore, IdempotencyKey, Lineage, NewEvent, Refusal, StoreError, StreamId,
+};
 use sqlx::{Connection, Executor, PgConnection};
 use tokio::time::Instant;
 use uuid::Uuid;
@@ -25,6 +27,7 @@ fn append(id: Uuid, expected_version: u64, events: usize) -> Append {
     Append {
         stream: StreamId { aggregate_type: "note", id },
         expected_version,
+        known: false,
         events: (0..events).map(|_| event("{}")).collect(),
         unchanged_position: 0,
         idempotency: None,
@@ -33,6 +36,11 @@ fn append(id: Uuid, expected_version: u64, events: usize) -> Append {
         lineage: Lineage::default(),
         deadline: Instant::now() + Duration::from_secs(30),
     }
+}
+
+/// The same by a caller who has seen the log at that version.
+fn known(append: Append) -> Append {
+    Append { known: true, ..append }
 }
 
 /// Follows the log from the start, as a projection does, until told to stop; every position it saw, in order.
@@ -149,6 +157,55 @@ async fn a_version_check_that_waited_for_the_lock_is_not_stale() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn who_wrote_the_last_event_is_told_all_the_same_what_cannot_be_appended() {
+    let url = database_url().await;
+    let node = Node::start(&url).await;
+    let (id, scope) = (Uuid::now_v7(), Uuid::now_v7());
+    let key = IdempotencyKey { scope, key: "once".to_owned(), digest: vec![1], status: 200 };
+    let with_key = |append| Append { idempotency: Some(key.clone()), ..append };
+    node.store.append(with_key(known(append(id, 0, 3)))).await.unwrap().unwrap();
+    for (rival, refusal) in [
+        (known(append(id, 0, 1)), Refusal::Conflict),
+        (known(append(id, 2, 1)), Refusal::Conflict),
+        (append(id, 5, 1), Refusal::Conflict),
+        (with_key(known(append(Uuid::now_v7(), 0, 1))), Refusal::KeyUsed),
+    ] {
+        // Neighbours in the batch, which each refusal must leave alone.
+        let before = node.store.enqueue(known(append(Uuid::now_v7(), 0, 1))).await.unwrap();
+        let refused = node.store.enqueue(rival).await.unwrap();
+        let after = node.store.enqueue(known(append(Uuid::now_v7(), 0, 1))).await.unwrap();
+        assert_eq!(refused.committed().await.unwrap(), Err(refusal));
+        let (before, after) = (before.committed().await.unwrap().unwrap(), after.committed().await.unwrap().unwrap());
+        assert_eq!(after.position, before.position + 1);
+    }
+    let last = node.store.append(known(append(id, 3, 1))).await.unwrap();
+    assert_eq!(last, Ok(Appended { version: 4, position: 3 + 4 * 2 + 1 }));
+    assert_eq!(whole_log(&node.store).await.len(), 12);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_process_that_remembers_more_than_the_log_holds_leaves_no_hole_in_a_stream() {
+    let url = database_url().await;
+    let node = Node::start(&url).await;
+    let id = Uuid::now_v7();
+    for version in 0..4 {
+        node.store.append(known(append(id, version, 1))).await.unwrap().unwrap();
+    }
+    // As after a fail-over to a replica that was behind, and appends by others since.
+    execute(&url, "alter table events disable trigger all; delete from events where position > 2").await;
+    let rival = Node::start(&url).await;
+    for _ in 0..2 {
+        rival.store.append(append(Uuid::now_v7(), 0, 1)).await.unwrap().unwrap();
+    }
+    for _ in 0..3 {
+        assert_eq!(node.store.append(known(append(id, 4, 1))).await.unwrap(), Err(Refusal::Conflict));
+        node.store.append(known(append(Uuid::now_v7(), 0, 1))).await.unwrap().unwrap();
+    }
+    let stream = StreamId { aggregate_type: "note", id };
+    assert_eq!(node.store.read_stream(stream, 0).await.unwrap().len(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn content_that_postgres_refuses_fails_alone() {
     let url = database_url().await;
     let node = Node::start(&url).await;
@@ -230,7 +287,7 @@ async fn connections_killed_under_load_lose_nothing_and_apply_nothing_twice() {
             tokio::spawn(async move {
                 let id = Uuid::now_v7();
                 for version in 0..40 {
-                    let done = store.append(append(id, version, 1)).await.unwrap().unwrap();
+                    let done = store.append(known(append(id, version, 1))).await.unwrap().unwrap();
                     assert_eq!(done.version, version + 1);
                 }
             })

@@ -84,7 +84,9 @@ impl App {
                 several => self.the_current_of::<A>(id, several).await?,
             }),
         };
-        self.answer::<A>(id, command, Context { if_match, ..order.context(OK) }, order, OK).await
+        let context = Context { if_match, ..order.context(OK) };
+        let executed = self.commands().execute::<A>(id, command, context).await.map_err(command_problem::<A>)?;
+        Ok(self.tell::<A>(executed, order, OK).await)
     }
 
     /// Executes a command that creates its aggregate under the new `id`.
@@ -94,19 +96,9 @@ impl App {
     pub async fn create<A: Served>(&self, id: Uuid, command: A::Command, order: Order) -> Answered {
         // What does not exist yet has no version, and not even `*` is true of it.
         let if_match = (order.precondition != Precondition::None).then_some(NO_VERSION);
-        self.answer::<A>(id, command, Context { if_match, ..order.context(CREATED) }, order, CREATED).await
-    }
-
-    async fn answer<A: Served>(
-        &self,
-        id: Uuid,
-        command: A::Command,
-        context: Context,
-        order: Order,
-        status: u16,
-    ) -> Answered {
-        let executed = self.commands().execute::<A>(id, command, context).await.map_err(command_problem::<A>)?;
-        Ok(self.tell::<A>(executed, order, status).await)
+        let context = Context { if_match, ..order.context(CREATED) };
+        let executed = self.commands().create::<A>(id, command, context).await.map_err(command_problem::<A>)?;
+        Ok(self.tell::<A>(executed, order, CREATED).await)
     }
 
     /// The answer that the request had before under its key; without one, the problem that stands against it now.
@@ -150,6 +142,7 @@ impl App {
         let record = Append {
             stream: subject,
             expected_version: 0,
+            known: false,
             events: Vec::new(),
             unchanged_position: 0,
             idempotency: Some(key.clone()),

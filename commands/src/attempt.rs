@@ -1,10 +1,7 @@
 //! One attempt at a command: decide on the warm state, append or verify, and say what comes next.
 
-use std::collections::BTreeSet;
-
 use domain::{Aggregate, Command, Denial, DomainEvent, Role};
 use event_store::{Append, Lineage, NewEvent, Refusal, StoreError, StreamHead, StreamId};
-use serde_json::Value;
 use tokio::time::timeout_at;
 use uuid::Uuid;
 
@@ -62,6 +59,7 @@ impl Inner {
         let append = Append {
             stream,
             expected_version: version,
+            known: true,
             events,
             unchanged_position: 0,
             idempotency: context.idempotency.clone(),
@@ -134,6 +132,7 @@ impl Inner {
         let record = Append {
             stream,
             expected_version: head.version,
+            known: true,
             events: Vec::new(),
             unchanged_position: head.position,
             idempotency: context.idempotency.clone(),
@@ -187,22 +186,23 @@ impl Inner {
         context: &Context,
     ) -> Result<(Vec<NewEvent>, Vec<Uuid>), StoreError> {
         let vault = self.store.vault();
-        let mut metadata = to_json(&context.metadata(role, command, partition_key))?;
-        let mut persons: BTreeSet<Uuid> = vault.seal(stream, &mut metadata).await?.into_iter().collect();
-        let metadata = metadata.to_string();
+        let metadata = to_json(&context.metadata(role, command, partition_key))?;
+        let (metadata, mut persons) = vault.seal(stream, &metadata).await?;
         let mut sealed = Vec::with_capacity(events.len());
         for event in events {
-            let mut payload = to_json(event)?;
-            persons.extend(vault.seal(stream, &mut payload).await?);
+            let (payload, theirs) = vault.seal(stream, &to_json(event)?).await?;
+            persons.extend(theirs);
             sealed.push(NewEvent {
                 event_id: Uuid::now_v7(),
                 event_type: event.event_type().into(),
                 schema_version: event.schema_version(),
-                payload: payload.to_string(),
+                payload,
                 metadata: metadata.clone(),
             });
         }
-        Ok((sealed, persons.into_iter().collect()))
+        persons.sort_unstable();
+        persons.dedup();
+        Ok((sealed, persons))
     }
 }
 
@@ -225,6 +225,6 @@ fn executed(id: Uuid, head: StreamHead, outcome: Outcome) -> Executed {
     Executed { id, version: head.version, position: head.position, outcome }
 }
 
-fn to_json<T: serde::Serialize>(value: &T) -> Result<Value, StoreError> {
-    serde_json::to_value(value).map_err(|error| StoreError::Invalid(error.to_string()))
+fn to_json<T: serde::Serialize>(value: &T) -> Result<String, StoreError> {
+    serde_json::to_string(value).map_err(|error| StoreError::Invalid(error.to_string()))
 }

@@ -122,6 +122,7 @@ impl PersistedEventRepository for EventRepository {
         let append = Append {
             stream: StreamId { aggregate_type: A::TYPE, id: first.aggregate_id.parse().map_err(unknown)? },
             expected_version: first.sequence as u64 - 1,
+            known: false,
             events: events.iter().map(new_event).collect(),
             unchanged_position: 0,
             idempotency: None,
@@ -181,10 +182,9 @@ impl Inner {
             if event.sequence as u64 != version {
                 return Err(StoreError::Broken(format!("{} {} lacks version {version}", A::TYPE, stream.id)));
             }
-            let mut payload = event.payload;
-            self.store.vault().open_payload(stream, &mut payload).await?;
+            let payload = self.store.vault().open_payload(stream, &event.payload.to_string()).await?;
             let schema_version = event.event_version.parse().unwrap_or(0);
-            state.apply(&decode::<A>(&event.event_type, schema_version, payload)?);
+            state.apply(&decode::<A>(&event.event_type, schema_version, &payload)?);
         }
         Ok(version)
     }
@@ -194,20 +194,17 @@ impl Inner {
         let mut version = after;
         for event in self.store.read_stream(stream, after).await? {
             version = event.version;
-            let payload = serde_json::from_str(event.payload.get());
-            let mut payload: Value = payload.map_err(|error| StoreError::Broken(error.to_string()))?;
-            self.store.vault().open_payload(stream, &mut payload).await?;
-            state.apply(&decode::<A>(&event.event_type, event.schema_version, payload)?);
+            let payload = self.store.vault().open_payload(stream, event.payload.get()).await?;
+            state.apply(&decode::<A>(&event.event_type, event.schema_version, &payload)?);
         }
         Ok(version)
     }
 }
 
-fn decode<A: Aggregate>(event_type: &str, schema_version: u32, payload: Value) -> Result<A::Event, StoreError> {
+fn decode<A: Aggregate>(event_type: &str, schema_version: u32, payload: &str) -> Result<A::Event, StoreError> {
     if !A::Event::knows(event_type, schema_version) {
         return Err(StoreError::Broken(format!("{event_type} version {schema_version} is unknown to this build")));
     }
-    let payload = A::Event::upcast(event_type, schema_version, payload);
-    serde_json::from_value(payload)
+    A::Event::decode(event_type, schema_version, payload)
         .map_err(|error| StoreError::Broken(format!("{event_type} does not have its promised shape: {error}")))
 }

@@ -1,31 +1,49 @@
 //! Identical requests share one flight: in one process, a key's second request waits for its first.
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use event_store::IdempotencyKey;
-use moka::sync::Cache;
-use tokio::sync::{Mutex, OwnedMutexGuard};
+use tokio::sync::OwnedMutexGuard;
 use uuid::Uuid;
 
-const FLIGHTS: u64 = 10_000;
+type Key = (Uuid, String);
+type Turns = Mutex<HashMap<Key, Arc<tokio::sync::Mutex<()>>>>;
 
+/// The keys with a request under way.
+#[derive(Default)]
 pub(crate) struct Flights {
-    keys: Cache<(Uuid, String), Arc<Mutex<()>>>,
+    keys: Arc<Turns>,
 }
 
-impl Default for Flights {
-    fn default() -> Self {
-        Self { keys: Cache::new(FLIGHTS) }
-    }
+/// The turn of one request; it ends when this is dropped.
+pub(crate) struct Flight {
+    keys: Arc<Turns>,
+    key: Key,
+    turn: Option<OwnedMutexGuard<()>>,
 }
 
 impl Flights {
     /// Enters the key's flight; true when another request was in it, whose answer may stand by now.
-    pub(crate) async fn enter(&self, key: &IdempotencyKey) -> (OwnedMutexGuard<()>, bool) {
-        let flight = self.keys.get_with((key.scope, key.key.clone()), Arc::default);
-        match flight.clone().try_lock_owned() {
-            Ok(guard) => (guard, false),
-            Err(_) => (flight.lock_owned().await, true),
+    pub(crate) async fn enter(&self, key: &IdempotencyKey) -> (Flight, bool) {
+        let key = (key.scope, key.key.clone());
+        let turns = self.keys.lock().unwrap_or_else(PoisonError::into_inner).entry(key.clone()).or_default().clone();
+        let mut flight = Flight { keys: self.keys.clone(), key, turn: None };
+        let (turn, waited) = match turns.clone().try_lock_owned() {
+            Ok(turn) => (turn, false),
+            Err(_) => (turns.lock_owned().await, true),
+        };
+        flight.turn = Some(turn);
+        (flight, waited)
+    }
+}
+
+impl Drop for Flight {
+    fn drop(&mut self) {
+        self.turn = None;
+        let mut keys = self.keys.lock().unwrap_or_else(PoisonError::into_inner);
+        if keys.get(&self.key).is_some_and(|turns| Arc::strong_count(turns) == 1) {
+            keys.remove(&self.key);
         }
     }
 }

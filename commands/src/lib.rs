@@ -87,6 +87,21 @@ impl Commands {
         task.await.unwrap_or_else(|_| Err(CommandError::Store(StoreError::OutcomeUnknown)))
     }
 
+    /// [`Commands::execute`] for the first command of a stream whose id was made for it, which need not be read: should
+    /// there be one after all, the append notices.
+    ///
+    /// # Errors
+    /// As [`Commands::execute`].
+    pub async fn create<A: Aggregate>(
+        &self,
+        id: Uuid,
+        command: A::Command,
+        context: Context,
+    ) -> Result<Executed, CommandError<A::Error>> {
+        self.inner.warm.entry::<A>(id).lock().await.begin();
+        self.execute::<A>(id, command, context).await
+    }
+
     /// The aggregate's committed state and version, by a read that begins after this call.
     ///
     /// # Errors

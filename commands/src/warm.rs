@@ -87,6 +87,11 @@ impl<A: Aggregate> Warm<A> {
         self.commits.clone()
     }
 
+    /// Takes the stream for a new one, unless it is known.
+    pub(crate) fn begin(&mut self) {
+        self.loaded = true;
+    }
+
     /// Moves ahead by events that are about to stand in the queue.
     pub(crate) fn advance(&mut self, events: &[A::Event]) -> Ahead {
         events.iter().for_each(|event| self.ahead.apply(event));

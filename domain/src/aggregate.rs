@@ -67,4 +67,19 @@ pub trait DomainEvent: Clone + Debug + PartialEq + Serialize + DeserializeOwned 
     fn upcast(_event_type: &str, _schema_version: u32, payload: Value) -> Value {
         payload
     }
+
+    /// The event that a stored payload holds, in today's shape.
+    ///
+    /// # Errors
+    /// When the JSON is not of the shape that its type and schema version promise.
+    fn decode(event_type: &str, schema_version: u32, payload: &str) -> Result<Self, serde_json::Error> {
+        // Almost every event has today's shape, which needs no detour.
+        if let Ok(event) = serde_json::from_str::<Self>(payload)
+            && event.schema_version() == schema_version
+        {
+            return Ok(event);
+        }
+        let payload = Self::upcast(event_type, schema_version, serde_json::from_str(payload)?);
+        serde_json::from_value(payload)
+    }
 }

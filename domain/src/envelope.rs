@@ -2,7 +2,6 @@
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
@@ -79,15 +78,7 @@ impl EventEnvelope {
         if !A::Event::knows(&self.event_type, self.schema_version) {
             return Err(unknown());
         }
-        // Almost every event has today's shape, which needs no detour.
-        if let Ok(event) = serde_json::from_str::<A::Event>(self.payload.get())
-            && event.schema_version() == self.schema_version
-        {
-            return Ok(event);
-        }
-        let payload: Value = serde_json::from_str(self.payload.get()).map_err(|e| self.malformed(e))?;
-        let payload = A::Event::upcast(&self.event_type, self.schema_version, payload);
-        serde_json::from_value(payload).map_err(|e| self.malformed(e))
+        A::Event::decode(&self.event_type, self.schema_version, self.payload.get()).map_err(|e| self.malformed(e))
     }
 
     /// The metadata, its personal part as stored.

@@ -4,8 +4,9 @@
 //! object with one of two marks: [`CLEAR`] before the store's edge has sealed it, [`SEALED`] after.
 
 use serde::de::{DeserializeOwned, Error as _};
+use serde::ser::SerializeMap;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
-use serde_json::{Value, json};
+use serde_json::value::RawValue;
 use uuid::Uuid;
 
 /// The key that marks a clear value in JSON; the store's edge lets none pass.
@@ -20,11 +21,23 @@ pub struct Personal<T> {
     content: Content<T>,
 }
 
-#[derive(Clone, PartialEq)]
+#[derive(Clone)]
 enum Content<T> {
     Clear(T),
-    Sealed(Box<Value>),
+    /// The marked object as it stands in JSON.
+    Sealed(Box<RawValue>),
     Erased,
+}
+
+impl<T: PartialEq> PartialEq for Content<T> {
+    fn eq(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Clear(one), Self::Clear(other)) => one == other,
+            (Self::Sealed(one), Self::Sealed(other)) => one.get() == other.get(),
+            (Self::Erased, Self::Erased) => true,
+            _ => false,
+        }
+    }
 }
 
 impl<T> Personal<T> {
@@ -61,26 +74,39 @@ impl<T> std::fmt::Debug for Personal<T> {
 
 impl<T: Serialize> Serialize for Personal<T> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        match &self.content {
-            Content::Clear(value) => json!({ CLEAR: value, "of": self.of }).serialize(serializer),
-            Content::Sealed(sealed) => sealed.serialize(serializer),
-            Content::Erased => json!({ CLEAR: null, "of": self.of }).serialize(serializer),
-        }
+        let value = match &self.content {
+            Content::Clear(value) => Some(value),
+            Content::Sealed(sealed) => return sealed.serialize(serializer),
+            Content::Erased => None,
+        };
+        let mut map = serializer.serialize_map(Some(2))?;
+        map.serialize_entry(CLEAR, &value)?;
+        map.serialize_entry("of", &self.of)?;
+        map.end()
     }
+}
+
+/// The marks, whichever there are.
+#[derive(Deserialize)]
+struct Marks<'a> {
+    #[serde(borrow, rename = "$personal")]
+    clear: Option<&'a RawValue>,
+    #[serde(borrow, rename = "$sealed")]
+    sealed: Option<&'a RawValue>,
+    of: Uuid,
 }
 
 impl<'de, T: DeserializeOwned> Deserialize<'de> for Personal<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let mut value = Value::deserialize(deserializer)?;
-        let of = value.get("of").and_then(Value::as_str).and_then(|of| of.parse().ok());
-        let of = of.ok_or_else(|| D::Error::custom("a personal value names its person"))?;
-        if value.get(SEALED).is_some() {
-            return Ok(Self { of, content: Content::Sealed(Box::new(value)) });
-        }
-        let content = match value.get_mut(CLEAR).map(Value::take) {
-            Some(Value::Null) => Content::Erased,
-            Some(clear) => Content::Clear(serde_json::from_value(clear).map_err(D::Error::custom)?),
-            None => return Err(D::Error::custom("a personal value is clear, sealed or erased")),
+        let object = Box::<RawValue>::deserialize(deserializer)?;
+        let Marks { clear, sealed, of } = serde_json::from_str(object.get()).map_err(D::Error::custom)?;
+        let content = match (clear, sealed) {
+            (None, None) if !object.get().contains(CLEAR) => {
+                return Err(D::Error::custom("a personal value is clear, sealed or erased"));
+            }
+            (None, None) => Content::Erased,
+            (Some(clear), _) => Content::Clear(serde_json::from_str(clear.get()).map_err(D::Error::custom)?),
+            (None, Some(_)) => Content::Sealed(object),
         };
         Ok(Self { of, content })
     }
@@ -88,6 +114,8 @@ impl<'de, T: DeserializeOwned> Deserialize<'de> for Personal<T> {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     #[test]

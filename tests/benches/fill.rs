@@ -87,11 +87,11 @@ async fn block(store: EventStore, after: u64, dossiers: usize) -> Block {
 
 async fn push_line(lines: &mut String, store: &EventStore, stream: StreamId, position: u64, number: usize) {
     let event = event(number, position);
-    let mut payload = serde_json::to_value(&event).unwrap();
-    let mut metadata = serde_json::to_value(metadata(stream.id)).unwrap();
-    store.vault().seal(stream, &mut payload).await.unwrap();
-    store.vault().seal(stream, &mut metadata).await.unwrap();
-    let escaped = |json: serde_json::Value| json.to_string().replace('\\', "\\\\");
+    let payload = serde_json::to_string(&event).unwrap();
+    let metadata = serde_json::to_string(&metadata(stream.id)).unwrap();
+    let (payload, _) = store.vault().seal(stream, &payload).await.unwrap();
+    let (metadata, _) = store.vault().seal(stream, &metadata).await.unwrap();
+    let escaped = |json: String| json.replace('\\', "\\\\");
     let (payload, metadata) = (escaped(payload), escaped(metadata));
     let StreamId { aggregate_type, id } = stream;
     let (version, event_type, event_id) = (number + 1, event.event_type(), Uuid::now_v7());

@@ -51,7 +51,7 @@ pub async fn register(
     app.vault().create_key(id).await?;
     app.auth().keep_password(id, &hash).await?;
     context.claims.push(Claim { kind: ADDRESS, value: address, owner: id, release: false });
-    app.commands().execute::<Account>(id, command, context).await.map_err(|error| match error {
+    app.commands().create::<Account>(id, command, context).await.map_err(|error| match error {
         CommandError::ClaimTaken => taken(),
         error => command_problem::<Account>(error),
     })

@@ -26,7 +26,8 @@ pub async fn run(config: &Config, id: Uuid, as_json: bool) -> Result<(), CliErro
     }
     let mut out = io::stdout().lock();
     for event in events {
-        let payload = store.vault().reveal_event(stream, &event).await?;
+        let revealed = store.vault().reveal_as(&[(stream, &event.payload)]).await?;
+        let payload: Value = revealed.into_iter().next().unwrap_or_default();
         let metadata = event.metadata().map_err(|error| StoreError::Broken(error.to_string()))?;
         let (actor, role) = (metadata.actor_id, json!(metadata.actor_role));
         if as_json {

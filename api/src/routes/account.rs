@@ -22,7 +22,7 @@ use crate::app::App;
 use crate::auth::Caller;
 use crate::error::not_found;
 use crate::extract::{CommandRequest, Id, NoParameters, QueryRequest};
-use crate::problem::{Problem, codes};
+use crate::problem::Problem;
 
 /// The routes.
 pub fn router() -> OpenApiRouter<App> {
@@ -168,10 +168,7 @@ async fn card(
     let query = || account::by_id(app.reads(), id);
     let (row, position) = app.read(PROJECTION, Scope::Key(id), &request, query).await?;
     let row = row.ok_or_else(not_found::<Account>)?;
-    let name = serde_json::to_value(&row.name).map_err(|_| Problem::new(&codes::INTERNAL))?;
-    let mut documents = [(stream(id), name)];
-    app.vault().reveal(&mut documents).await?;
-    let name = documents[0].1.as_str().map(str::to_owned);
+    let name = app.vault().reveal_as(&[(stream(id), &row.name)]).await?.pop().flatten();
     let (organization_id, created_at) = (row.organization_id, row.created_at);
     Ok(QueryAnswer { body: Card { id, name, organization_id, created_at }, position, version: Some(row.version) })
 }
@@ -187,10 +184,8 @@ pub async fn names(app: &App, ids: impl Iterator<Item = Uuid>) -> Result<BTreeMa
     }
     let ids: Vec<Uuid> = ids.into_iter().collect();
     let sealed = account::names(app.reads(), &ids).await?;
-    let document = |(id, name)| serde_json::to_value(name).map(|name| (stream(id), name));
-    let documents: Result<Vec<_>, _> = sealed.into_iter().map(document).collect();
-    let mut documents = documents.map_err(|_| Problem::new(&codes::INTERNAL))?;
-    app.vault().reveal(&mut documents).await?;
-    let named = documents.into_iter().filter_map(|(stream, name)| Some((stream.id, name.as_str()?.to_owned())));
+    let sealed: Vec<_> = sealed.into_iter().map(|(id, name)| (stream(id), name)).collect();
+    let names: Vec<Option<String>> = app.vault().reveal_as(&sealed).await?;
+    let named = sealed.iter().zip(names).filter_map(|((stream, _), name)| Some((stream.id, name?)));
     Ok(named.collect())
 }

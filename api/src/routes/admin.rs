@@ -10,7 +10,7 @@ use event_store::StreamId;
 use projections::account::{AccountCursor, AccountRow};
 use projections::{ProjectionStatus, Scope};
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::value::RawValue;
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -66,7 +66,10 @@ struct ManagedUser {
 /// Every account, the newest first.
 #[utoipa::path(get, path = "/api/admin/users", tag = "admin", operation_id = "listUsers",
     params(Paging), responses((status = 200, body = Page<ManagedUser>)))]
-async fn users(State(app): State<App>, request: QueryRequest<Paging>) -> Result<QueryAnswer<Page<Value>>, Problem> {
+async fn users(
+    State(app): State<App>,
+    request: QueryRequest<Paging>,
+) -> Result<QueryAnswer<Page<Box<RawValue>>>, Problem> {
     request.caller.may(Action::ManageUsers)?;
     let Paging { limit, cursor } = &request.parameters;
     let cursors = Cursor::of(app.vault(), "users", &(), request.caller.id());
@@ -78,12 +81,9 @@ async fn users(State(app): State<App>, request: QueryRequest<Paging>) -> Result<
     Ok(QueryAnswer::new(Page { items, next_cursor }, position))
 }
 
-async fn show(app: &App, rows: Vec<AccountRow>) -> Result<Vec<Value>, Problem> {
-    let documents = rows.iter().map(|row| serde_json::to_value(row).map(|document| (stream(row.id), document)));
-    let documents: Result<Vec<_>, _> = documents.collect();
-    let mut documents = documents.map_err(|_| Problem::new(&codes::INTERNAL))?;
-    app.vault().reveal(&mut documents).await?;
-    Ok(documents.into_iter().map(|(_, document)| document).collect())
+async fn show(app: &App, rows: Vec<AccountRow>) -> Result<Vec<Box<RawValue>>, Problem> {
+    let documents: Vec<_> = rows.iter().map(|row| (stream(row.id), row)).collect();
+    Ok(app.vault().reveal(&documents).await?)
 }
 
 /// Whether an account may come in.

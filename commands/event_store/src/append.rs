@@ -16,6 +16,8 @@ pub struct Append {
     pub stream: StreamId,
     /// The version of the stream that the command was decided on; 0 for a new stream.
     pub expected_version: u64,
+    /// Whether the log has shown that version to this process, so that only an append by another can outdate it.
+    pub known: bool,
     /// The new events in order, already sealed. None when only an unchanged answer is to be remembered.
     pub events: Vec<NewEvent>,
     /// The position that an append without events answers with.

@@ -3,14 +3,16 @@
 
 use std::time::Duration;
 
+use sqlx::error::ErrorKind;
 use sqlx::postgres::{PgConnectOptions, PgConnection};
 use sqlx::{ConnectOptions, Connection};
 use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::yield_now;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 use uuid::Uuid;
 
 use crate::append::{Append, Appended, Refusal};
-use crate::batch;
+use crate::batch::{self, KnownHead};
 use crate::{APPENDED, Database, StoreError};
 
 /// Commands in one batch, at most.
@@ -25,6 +27,9 @@ const RETRY_FIRST: Duration = Duration::from_millis(20);
 const RETRY_MOST: Duration = Duration::from_secs(1);
 /// Announcements closer together than this are made once.
 const ANNOUNCE_EVERY: Duration = Duration::from_millis(2);
+/// The same once as many events as this came since the last one: whoever is woken has its hands full.
+const BUSY: u64 = 8;
+const BUSY_EVERY: Duration = Duration::from_millis(10);
 
 /// What became of an append.
 pub(crate) type Outcome = Result<Appended, Refusal>;
@@ -71,7 +76,7 @@ impl Appender {
             ("enable_mergejoin", "off"),
         ]);
         tokio::spawn(announce_commits(options.clone().options([("synchronous_commit", "off")]), announced));
-        tokio::spawn(Writer { options, connection: None, announce }.run(waiting));
+        tokio::spawn(Writer { options, connection: None, trust: Trust::default(), announce }.run(waiting));
         Self { queue }
     }
 
@@ -93,9 +98,34 @@ enum Failure {
     Transient(StoreError),
 }
 
+/// What the writer knows of the log without asking.
+#[derive(Default)]
+struct Trust {
+    /// The log's last event, when this process wrote it.
+    head: Option<KnownHead>,
+    /// The log lost what this process saw committed: what it has in memory may be ahead of it for ever.
+    lost: bool,
+}
+
+impl Trust {
+    /// What may be taken for granted by the next batch.
+    fn head(&self) -> Option<KnownHead> {
+        self.head.filter(|_| !self.lost)
+    }
+
+    fn settled(&mut self, head: Option<KnownHead>, continued: bool) {
+        if !continued && !self.lost {
+            tracing::error!("the log has lost events that this process saw committed; restart every process");
+            self.lost = true;
+        }
+        self.head = head.or(self.head);
+    }
+}
+
 struct Writer {
     options: PgConnectOptions,
     connection: Option<PgConnection>,
+    trust: Trust,
     announce: watch::Sender<u64>,
 }
 
@@ -103,6 +133,13 @@ impl Writer {
     async fn run(mut self, mut waiting: mpsc::Receiver<Queued>) {
         let mut queued = Vec::with_capacity(MAX_BATCH);
         while waiting.recv_many(&mut queued, MAX_BATCH).await > 0 {
+            // Callers that were answered just now get their turn to queue again, and share one batch.
+            yield_now().await;
+            while queued.len() < MAX_BATCH
+                && let Ok(next) = waiting.try_recv()
+            {
+                queued.push(next);
+            }
             self.commit(std::mem::take(&mut queued)).await;
         }
     }
@@ -159,13 +196,21 @@ impl Writer {
 
     async fn try_commit(&mut self, batch: &[Queued]) -> Result<Vec<Outcome>, Failure> {
         let id = Uuid::now_v7();
+        let trusted = self.trust.head().filter(|_| batch.iter().all(|queued| queued.append.known));
         let connection = self.connected().await.map_err(Failure::Transient)?;
         let started = Instant::now();
-        let result = in_time(batch::append(connection, id, batch)).await;
+        let mut result = in_time(batch::append(connection, id, trusted, batch)).await;
+        if trusted.is_some() && result.as_ref().is_err_and(is_unique_violation) {
+            // Somebody was wrong about a stream, a key or a claim; which one, only the checks can tell.
+            result = in_time(batch::append(connection, id, None, batch)).await;
+        }
         metrics::histogram!("capitune_append_seconds").record(started.elapsed().as_secs_f64());
         metrics::histogram!("capitune_append_batch_commands").record(batch.len() as f64);
         match result {
-            Ok(outcomes) => Ok(outcomes),
+            Ok(settled) => {
+                self.trust.settled(settled.head, settled.continued);
+                Ok(settled.outcomes)
+            }
             // An answer by the server is an aborted transaction: nothing was applied.
             Err(sqlx::Error::Database(error)) if is_content(error.code().as_deref()) => {
                 Err(Failure::Content(format!("database error {}", error.code().unwrap_or_default())))
@@ -259,6 +304,10 @@ fn fail(queued: Queued, error: StoreError) {
     let _ = queued.reply.send(Err(error));
 }
 
+fn is_unique_violation(error: &sqlx::Error) -> bool {
+    matches!(error, sqlx::Error::Database(error) if error.kind() == ErrorKind::UniqueViolation)
+}
+
 /// Data exceptions, constraint violations, and limits exceeded: trying again cannot help.
 fn is_content(code: Option<&str>) -> bool {
     code.is_some_and(|code| ["22", "23", "54"].iter().any(|class| code.starts_with(class)))
@@ -268,6 +317,7 @@ fn is_content(code: Option<&str>) -> bool {
 /// on the whole database.
 async fn announce_commits(options: PgConnectOptions, mut head: watch::Receiver<u64>) {
     let mut connection: Option<PgConnection> = None;
+    let mut last = 0;
     while head.changed().await.is_ok() {
         let position = *head.borrow_and_update();
         if let Err(error) = announce(&options, &mut connection, position).await {
@@ -275,7 +325,8 @@ async fn announce_commits(options: PgConnectOptions, mut head: watch::Receiver<u
             tracing::debug!(%error, "a new head could not be announced");
             connection = None;
         }
-        sleep(ANNOUNCE_EVERY).await;
+        sleep(if position < last + BUSY { ANNOUNCE_EVERY } else { BUSY_EVERY }).await;
+        last = position;
     }
     if let Some(connection) = connection {
         let _ = connection.close().await;

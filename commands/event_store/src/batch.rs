@@ -15,7 +15,8 @@ struct Columns<'a> {
     types: Vec<&'a str>,
     ids: Vec<String>,
     expected: Vec<i64>,
-    events: Vec<i32>,
+    versions: Vec<i64>,
+    last: Vec<i32>,
     after: Vec<i32>,
     scopes: Vec<Option<Uuid>>,
     keys: Vec<Option<&'a str>>,
@@ -92,7 +93,8 @@ impl<'a> Columns<'a> {
         self.types.push(append.stream.aggregate_type);
         self.ids.push(id);
         self.expected.push(append.expected_version.cast_signed());
-        self.events.push(i32::try_from(append.events.len()).unwrap_or(i32::MAX));
+        self.versions.push(end_of(queued).cast_signed());
+        self.last.push(i32::try_from(self.event.ids.len()).unwrap_or(i32::MAX));
         self.unchanged_positions.push(append.unchanged_position.cast_signed());
         let key = append.idempotency.as_ref();
         self.scopes.push(key.map(|key| key.scope));
@@ -102,21 +104,44 @@ impl<'a> Columns<'a> {
     }
 }
 
+/// The log's last event as this process wrote it. Nobody has appended since as long as it is the last one, and then the
+/// log need not be asked what this process knows.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct KnownHead {
+    pub(crate) position: u64,
+    event_id: Uuid,
+}
+
+/// What became of a batch.
+pub(crate) struct Settled {
+    /// Of each command.
+    pub(crate) outcomes: Vec<Outcome>,
+    /// The log's last event, when it is one of the batch.
+    pub(crate) head: Option<KnownHead>,
+    /// Whether the log still held the head that the call was made with.
+    pub(crate) continued: bool,
+}
+
 /// Appends the batch: one round trip, one commit.
 pub(crate) async fn append(
     connection: &mut PgConnection,
     batch_id: Uuid,
+    trusted: Option<KnownHead>,
     batch: &[Queued],
-) -> Result<Vec<Outcome>, sqlx::Error> {
-    const CALL: &str = "select outcomes, positions from append_batch($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, \
-                        $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25, $26, $27)";
+) -> Result<Settled, sqlx::Error> {
+    const CALL: &str = "select head, continued, outcomes from append_batch($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, \
+                        $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25, $26, $27, $28, \
+                        $29, $30)";
     let columns = Columns::of(batch);
-    let (outcomes, positions): (Vec<Option<String>>, Vec<Option<i64>>) = sqlx::query_as(CALL)
+    let answer: (i64, bool, Option<Vec<Option<String>>>) = sqlx::query_as(CALL)
         .bind(batch_id)
+        .bind(trusted.map(|head| head.position.cast_signed()))
+        .bind(trusted.map(|head| head.event_id))
         .bind(&columns.types)
         .bind(&columns.ids)
         .bind(&columns.expected)
-        .bind(&columns.events)
+        .bind(&columns.versions)
+        .bind(&columns.last)
         .bind(&columns.after)
         .bind(&columns.scopes)
         .bind(&columns.keys)
@@ -141,28 +166,46 @@ pub(crate) async fn append(
         .bind(&columns.claim.releases)
         .fetch_one(connection)
         .await?;
-    let answers = outcomes.iter().zip(positions).zip(batch);
-    answers.map(|((outcome, position), queued)| outcome_of(outcome.as_deref(), position, queued)).collect()
+    let (head, continued, refusals) = answer;
+    settled(batch, head.cast_unsigned(), continued, refusals.as_deref().unwrap_or_default())
 }
 
-fn outcome_of(outcome: Option<&str>, position: Option<i64>, queued: &Queued) -> Result<Outcome, sqlx::Error> {
-    match (outcome, position) {
-        (None, Some(position)) => Ok(Ok(appended(queued, position))),
-        (Some("conflict"), _) => Ok(Err(Refusal::Conflict)),
-        (Some("key_used"), _) => Ok(Err(Refusal::KeyUsed)),
-        (Some("claim_taken"), _) => Ok(Err(Refusal::ClaimTaken)),
-        (Some("person_erased"), _) => Ok(Err(Refusal::PersonErased)),
-        (other, _) => Err(sqlx::Error::Protocol(format!("append_batch answered {other:?}"))),
+/// Positions go on from `head` in the order of what was appended.
+fn settled(
+    batch: &[Queued],
+    mut head: u64,
+    continued: bool,
+    refusals: &[Option<String>],
+) -> Result<Settled, sqlx::Error> {
+    let mut outcomes = Vec::with_capacity(batch.len());
+    let mut last = None;
+    for (number, queued) in batch.iter().enumerate() {
+        if let Some(refusal) = refusals.get(number).and_then(Option::as_deref) {
+            outcomes.push(Err(refusal_of(refusal)?));
+            continue;
+        }
+        head += queued.append.events.len() as u64;
+        last = queued.append.events.last().or(last);
+        let position = if queued.append.events.is_empty() { queued.append.unchanged_position } else { head };
+        outcomes.push(Ok(Appended { version: end_of(queued), position }));
+    }
+    let head = last.map(|event| KnownHead { position: head, event_id: event.event_id });
+    Ok(Settled { outcomes, head, continued })
+}
+
+fn refusal_of(outcome: &str) -> Result<Refusal, sqlx::Error> {
+    match outcome {
+        "conflict" => Ok(Refusal::Conflict),
+        "key_used" => Ok(Refusal::KeyUsed),
+        "claim_taken" => Ok(Refusal::ClaimTaken),
+        "person_erased" => Ok(Refusal::PersonErased),
+        other => Err(sqlx::Error::Protocol(format!("append_batch answered {other:?}"))),
     }
 }
 
 /// The stream's version once the command is appended.
 fn end_of(queued: &Queued) -> u64 {
     queued.append.expected_version + queued.append.events.len() as u64
-}
-
-fn appended(queued: &Queued, position: i64) -> Appended {
-    Appended { version: end_of(queued), position: position.cast_unsigned() }
 }
 
 /// Makes sure that a batch whose outcome is unknown can never be applied; false when it was applied already.
@@ -186,7 +229,8 @@ pub(crate) async fn look_up(connection: &mut PgConnection, batch: &[Queued]) -> 
             None => position_of_record(connection, queued).await?,
         };
         // A refusal's reason is gone with its answer: to be decided again finds it anew.
-        outcomes.push(position.map(|position| appended(queued, position)).ok_or(Refusal::Conflict));
+        let appended = |position: i64| Appended { version: end_of(queued), position: position.cast_unsigned() };
+        outcomes.push(position.map(appended).ok_or(Refusal::Conflict));
     }
     Ok(outcomes)
 }

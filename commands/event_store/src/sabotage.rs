@@ -21,7 +21,8 @@ pub(crate) async fn number_without_the_lock(database: &Database) -> Result<(), S
         declare append text := pg_get_functiondef('append_batch'::regproc);
         begin
             append := replace(append, 'perform pg_advisory_xact_lock(4701966823);', '');
-            append := replace(append, 'head := head + c_events[n];', 'head := unordered_positions(c_events[n]);');
+            append := replace(append, 'head := coalesce(head, 0);',
+                'head := unordered_positions(cardinality(e_command)) - cardinality(e_command);');
             execute append;
         end $$";
     database.writes.execute(UNORDERED).await?;

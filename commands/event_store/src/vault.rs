@@ -1,19 +1,22 @@
 //! The vault: one data key per person, wrapped by the master key, and the keyed hashes that look-ups use.
 
+use std::fmt::Write;
 use std::sync::Arc;
 use std::time::Duration;
 
-use domain::EventEnvelope;
-use domain::personal::{CLEAR, SEALED};
+use domain::personal::CLEAR;
 use moka::sync::Cache;
 use ring::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use ring::hmac;
 use ring::rand::{SecureRandom, SystemRandom};
-use serde_json::{Value, json};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::value::RawValue;
 use sqlx::PgPool;
 use uuid::Uuid;
 
-use crate::{Database, StoreError, StreamId, seal};
+use crate::seal::{self, Found, Marked, Sealed};
+use crate::{Database, StoreError, StreamId};
 
 const CACHED_KEYS: u64 = 100_000;
 /// How long a process may go on with a key that was erased by another.
@@ -125,38 +128,38 @@ impl Vault {
         Ok(())
     }
 
-    /// Seals every clear personal value in `payload` and returns whose they are.
+    /// Seals every clear personal value in a JSON text, and tells whose they are.
     ///
     /// # Errors
     /// [`StoreError::Vault`] when one of the persons has no key, [`StoreError::Unavailable`] when keys cannot be read.
-    pub async fn seal(&self, stream: StreamId, payload: &mut Value) -> Result<Vec<Uuid>, StoreError> {
-        let keys = self.keys_of(persons_in([&mut *payload])).await?;
-        seal::each_personal(payload, &mut String::new(), &mut |value, pointer, person| {
-            if value.get(SEALED).is_some() {
-                return Ok(());
-            }
-            let key = keys.get(person).ok_or_else(|| StoreError::Vault(format!("person {person} was erased")))?;
-            seal::seal(key, stream, person, pointer, value)
+    pub async fn seal(&self, stream: StreamId, json: &str) -> Result<(String, Vec<Uuid>), StoreError> {
+        let values = seal::personal_values(json);
+        let keys = self.keys_of(persons(&values)).await?;
+        let sealed = seal::replace(json, &values, |sealed, value| {
+            let Marked::Clear(clear) = &value.marked else { return Ok(false) };
+            let erased = || StoreError::Vault(format!("person {} was erased", clear.of));
+            let key = keys.get(clear.of).ok_or_else(erased)?;
+            seal::seal(key, stream, &value.pointer, clear, sealed)?;
+            Ok(true)
         })?;
-        Ok(keys.0.into_iter().map(|(person, _)| person).collect())
+        Ok((sealed, keys.0.into_iter().map(|(person, _)| person).collect()))
     }
 
     /// Opens every sealed value of a stored payload, for decoding: clear where there is a key, erased where not.
     ///
     /// # Errors
     /// [`StoreError::Vault`] when a value does not open or stands where it was not sealed.
-    pub async fn open_payload(&self, stream: StreamId, payload: &mut Value) -> Result<(), StoreError> {
-        let keys = self.keys_of(persons_in([&mut *payload])).await?;
-        seal::each_personal(payload, &mut String::new(), &mut |value, pointer, person| {
-            if value.get(SEALED).is_none() {
-                return Ok(());
+    pub async fn open_payload(&self, stream: StreamId, json: &str) -> Result<String, StoreError> {
+        let values = seal::personal_values(json);
+        let keys = self.keys_of(persons(&values)).await?;
+        seal::replace(json, &values, |opened, value| {
+            let Marked::Sealed(sealed) = &value.marked else { return Ok(false) };
+            if !sealed.stands_at(&value.pointer) {
+                return Err(StoreError::Vault(format!("a sealed value was moved to {}", value.pointer)));
             }
-            if !seal::stands_at(value, pointer) {
-                return Err(StoreError::Vault(format!("a sealed value was moved to {pointer}")));
-            }
-            let clear = keys.open(stream, person, value)?;
-            *value = json!({ CLEAR: clear, "of": person });
-            Ok(())
+            let clear = keys.open(stream, sealed)?;
+            let _ = write!(opened, "{{\"{CLEAR}\":{clear},\"of\":\"{}\"}}", sealed.of);
+            Ok(true)
         })
     }
 
@@ -164,35 +167,41 @@ impl Vault {
     ///
     /// # Errors
     /// [`StoreError::Vault`] when a value does not open, [`StoreError::Unavailable`] when keys cannot be read.
-    pub async fn reveal(&self, documents: &mut [(StreamId, Value)]) -> Result<(), StoreError> {
-        let keys = self.keys_of(persons_in(documents.iter_mut().map(|(_, document)| document))).await?;
-        for (stream, document) in documents {
-            seal::each_personal(document, &mut String::new(), &mut |value, _, person| {
-                *value = match value.get(SEALED) {
-                    Some(_) => keys.open(*stream, person, value)?,
-                    None => value.get(CLEAR).cloned().unwrap_or_default(),
-                };
-                Ok::<(), StoreError>(())
+    pub async fn reveal<T: Serialize>(&self, documents: &[(StreamId, T)]) -> Result<Vec<Box<RawValue>>, StoreError> {
+        let texts = documents.iter().map(|(stream, document)| Ok((*stream, serde_json::to_string(document)?)));
+        let texts: Vec<(StreamId, String)> = texts.collect::<Result<_, serde_json::Error>>().map_err(not_json)?;
+        let values: Vec<_> = texts.iter().map(|(_, json)| seal::personal_values(json)).collect();
+        let keys = self.keys_of(values.iter().flat_map(|values| persons(values))).await?;
+        let revealed = texts.iter().zip(&values).map(|((stream, json), values)| {
+            let revealed = seal::replace(json, values, |revealed, value| {
+                match &value.marked {
+                    Marked::Sealed(sealed) => revealed.push_str(&keys.open(*stream, sealed)?),
+                    Marked::Clear(clear) => revealed.push_str(clear.value.get()),
+                }
+                Ok(true)
             })?;
-        }
-        Ok(())
+            RawValue::from_string(revealed).map_err(not_json)
+        });
+        revealed.collect()
     }
 
-    /// [`Vault::reveal`] for the payload of one event.
+    /// [`Vault::reveal`] for values that are read on instead of being answered as they are.
     ///
     /// # Errors
-    /// As [`Vault::reveal`].
-    pub async fn reveal_event(&self, stream: StreamId, event: &EventEnvelope) -> Result<Value, StoreError> {
-        let payload = serde_json::from_str(event.payload.get());
-        let payload: Value = payload.map_err(|_| StoreError::Broken(format!("{} is not JSON", event.position)))?;
-        let mut documents = [(stream, payload)];
-        self.reveal(&mut documents).await?;
-        let [(_, payload)] = documents;
-        Ok(payload)
+    /// As [`Vault::reveal`]; [`StoreError::Broken`] when a value is not of the type.
+    pub async fn reveal_as<T: Serialize, R: DeserializeOwned>(
+        &self,
+        documents: &[(StreamId, T)],
+    ) -> Result<Vec<R>, StoreError> {
+        let revealed = self.reveal(documents).await?;
+        revealed.iter().map(|document| serde_json::from_str(document.get()).map_err(not_json)).collect()
     }
 
-    /// The keys of these persons, who are sorted and named once, from the cache or the database.
-    async fn keys_of(&self, persons: Vec<Uuid>) -> Result<PersonKeys, StoreError> {
+    /// The keys of these persons, from the cache or the database.
+    async fn keys_of(&self, persons: impl Iterator<Item = Uuid>) -> Result<PersonKeys, StoreError> {
+        let mut persons: Vec<Uuid> = persons.collect();
+        persons.sort_unstable();
+        persons.dedup();
         let cached: Vec<Option<PersonKey>> = persons.iter().map(|person| self.keys.get(person)).collect();
         if cached.iter().any(Option::is_none) {
             return self.load(persons).await;
@@ -238,22 +247,17 @@ impl PersonKeys {
         }
     }
 
-    /// What a sealed value says, or nothing when its person was erased.
-    fn open(&self, stream: StreamId, person: Uuid, value: &Value) -> Result<Value, StoreError> {
-        self.get(person).map_or(Ok(Value::Null), |key| seal::open(key, stream, person, value))
+    /// What a sealed value says as JSON, null when its person was erased.
+    fn open(&self, stream: StreamId, sealed: &Sealed<'_>) -> Result<String, StoreError> {
+        self.get(sealed.of).map_or(Ok("null".to_owned()), |key| sealed.open(key, stream))
     }
 }
 
-/// Whose personal values stand in the documents, sorted.
-fn persons_in<'a>(documents: impl IntoIterator<Item = &'a mut Value>) -> Vec<Uuid> {
-    let mut persons = Vec::new();
-    for document in documents {
-        let _: Result<(), ()> = seal::each_personal(document, &mut String::new(), &mut |_, _, person| {
-            persons.push(person);
-            Ok(())
-        });
-    }
-    persons.sort_unstable();
-    persons.dedup();
-    persons
+/// Whose values these are.
+fn persons(values: &[Found<'_>]) -> impl Iterator<Item = Uuid> {
+    values.iter().map(|value| value.marked.of())
+}
+
+fn not_json(error: serde_json::Error) -> StoreError {
+    StoreError::Broken(error.to_string())
 }

@@ -13,13 +13,17 @@ use event_store::{APPENDED, Database, EventStore, StoreError};
 use sqlx::{ConnectOptions, Connection, PgConnection};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::backoff::Backoff;
 use crate::listen::listen;
 use publish::Publisher;
 
+/// After as many events as this the next ones are let gather this long: fewer, larger batches leave the commands their
+/// share of the machine.
+const BUSY: u64 = 8;
+const BUSY_PACE: Duration = Duration::from_millis(10);
 /// Covers wake-ups that were lost.
 const POLL: Duration = Duration::from_millis(500);
 /// How often a relay that stands by asks whether it may lead.
@@ -165,6 +169,7 @@ impl Leader {
                 return Err(RelayError::Away);
             }
             self.head.borrow_and_update();
+            let (before, started) = (publisher.acknowledged(), Instant::now());
             let more = publisher.publish_next().await?;
             self.reached(publisher.acknowledged());
             if checked.elapsed() > LEADER_CHECK {
@@ -176,6 +181,9 @@ impl Leader {
             if !more {
                 publisher.settle().await?;
                 self.reached(publisher.acknowledged());
+                if publisher.acknowledged() >= before + BUSY {
+                    sleep_until(started + BUSY_PACE).await;
+                }
                 // A lost wake-up, or the end of the listening, is covered by the poll.
                 let _ = timeout(POLL, self.head.changed()).await;
             }

@@ -8,6 +8,7 @@ use domain::{Action, Aggregate, EventEnvelope};
 use event_store::StoreError;
 use projections::dossier::DossierRow;
 use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
@@ -53,24 +54,24 @@ pub async fn as_it_was<R>(
     id: Uuid,
     moment: Moment,
     request: &QueryRequest<R>,
-) -> Result<QueryAnswer<Value>, Problem> {
+) -> Result<QueryAnswer<Box<RawValue>>, Problem> {
     let (events, position) = replay(app, id, request).await?;
     let count = match moment {
         Moment::Version(version) => version,
         Moment::Time(time) => events.partition_point(|event| event.recorded_at <= time) as u64,
     };
     let body = at_version(app, &events, count).await?;
-    if body.is_null() {
+    if body.get() == "null" {
         return Err(Problem::new(&codes::VERSION_NOT_FOUND));
     }
     Ok(QueryAnswer { body, position, version: Some(count) })
 }
 
 /// The dossier after its first `version` events; null before there were any.
-async fn at_version(app: &App, events: &[EventEnvelope], version: u64) -> Result<Value, Problem> {
+async fn at_version(app: &App, events: &[EventEnvelope], version: u64) -> Result<Box<RawValue>, Problem> {
     let past = usize::try_from(version).ok().and_then(|count| events.get(..count));
     let past = past.ok_or_else(|| Problem::new(&codes::VERSION_NOT_FOUND))?;
-    let Some(row) = DossierRow::fold(past)? else { return Ok(Value::Null) };
+    let Some(row) = DossierRow::fold(past)? else { return Ok(Box::default()) };
     Ok(show(app, vec![(row, Sight::Whole)]).await?.pop().unwrap_or_default())
 }
 
@@ -106,10 +107,14 @@ async fn diff(
 ) -> Result<QueryAnswer<DossierDiff>, Problem> {
     let Between { from, to } = request.parameters;
     let (events, position) = replay(&app, id, &request).await?;
-    let before = at_version(&app, &events, from).await?;
-    let after = at_version(&app, &events, to).await?;
+    let before = tree(&at_version(&app, &events, from).await?)?;
+    let after = tree(&at_version(&app, &events, to).await?)?;
     let changes = differences(&before, &after);
     Ok(QueryAnswer::new(DossierDiff { from, to, changes }, position))
+}
+
+fn tree(json: &RawValue) -> Result<Value, Problem> {
+    serde_json::from_str(json.get()).map_err(|_| Problem::new(&codes::INTERNAL))
 }
 
 /// Which part of the history to show.
@@ -192,8 +197,7 @@ async fn items(app: &App, id: Uuid, events: &[EventEnvelope], after: usize) -> R
             documents.push((stream, state(&dossier)?));
         }
     }
-    app.vault().reveal(&mut documents).await?;
-    let mut documents = documents.into_iter().map(|(_, document)| document);
+    let mut documents = app.vault().reveal_as::<Value, Value>(&documents).await?.into_iter();
     let mut before = documents.next().unwrap_or_default();
     let mut items = Vec::with_capacity(events.len() - after);
     for (envelope, data) in events[after..].iter().zip(std::iter::from_fn(|| documents.next().zip(documents.next()))) {
@@ -225,8 +229,7 @@ fn broken(error: DecodeError) -> Problem {
 
 /// What the event says, without the wrapping that names it a second time.
 fn data(envelope: &EventEnvelope) -> Result<Value, Problem> {
-    let payload: Value = serde_json::from_str(envelope.payload.get()).map_err(|_| Problem::new(&codes::INTERNAL))?;
-    Ok(match payload {
+    Ok(match tree(&envelope.payload)? {
         Value::Object(wrapped) if wrapped.len() == 1 => {
             wrapped.into_iter().next().map_or(Value::Null, |(_, data)| data)
         }

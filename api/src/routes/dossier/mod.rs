@@ -39,6 +39,7 @@ impl Served for Dossier {
         let read = app.positions().read(PROJECTION, Scope::Key(id), position, deadline, query).await;
         let Some(row) = read?.0 else { return Ok(None) };
         let Ok(sight) = view::sight(caller, &row) else { return Ok(None) };
-        Ok(view::show(app, vec![(row, sight)]).await?.pop())
+        let shown = view::show(app, vec![(row, sight)]).await?.pop();
+        Ok(shown.and_then(|shown| serde_json::from_str(shown.get()).ok()))
     }
 }

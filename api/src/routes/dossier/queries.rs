@@ -7,7 +7,7 @@ use domain::dossier::{Dossier, Status};
 use projections::Scope;
 use projections::dossier::{self, DossierCursor, DossierFilter, DossierRow, DossierSort, SortKey, Visible};
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::value::RawValue;
 use utoipa::IntoParams;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -46,7 +46,7 @@ async fn get(
     State(app): State<App>,
     Id(id): Id,
     request: QueryRequest<AsItWas>,
-) -> Result<QueryAnswer<Value>, Problem> {
+) -> Result<QueryAnswer<Box<RawValue>>, Problem> {
     let moment = match (request.parameters.version, request.parameters.as_of) {
         (None, None) => return current(&app, id, &request).await,
         (Some(version), None) => history::Moment::Version(version),
@@ -56,7 +56,7 @@ async fn get(
     history::as_it_was(&app, id, moment, &request).await
 }
 
-async fn current(app: &App, id: Uuid, request: &QueryRequest<AsItWas>) -> Result<QueryAnswer<Value>, Problem> {
+async fn current(app: &App, id: Uuid, request: &QueryRequest<AsItWas>) -> Result<QueryAnswer<Box<RawValue>>, Problem> {
     let query = || dossier::by_id(app.reads(), id);
     let (row, position) = app.read(PROJECTION, Scope::Key(id), request, query).await?;
     let row = row.ok_or_else(not_found::<Dossier>)?;
@@ -128,7 +128,7 @@ impl From<Sort> for DossierSort {
 async fn list(
     State(app): State<App>,
     request: QueryRequest<ListDossiers>,
-) -> Result<QueryAnswer<Page<Value>>, Problem> {
+) -> Result<QueryAnswer<Page<Box<RawValue>>>, Problem> {
     let ListDossiers { status, category, assigned_to, q, sort, limit, cursor } = &request.parameters;
     let sort = sort.unwrap_or(Sort::CreatedAtDescending);
     let narrowing = (status, category, assigned_to, q, sort);

@@ -7,7 +7,9 @@ use domain::dossier::Dossier;
 use domain::{Action, Aggregate};
 use event_store::StreamId;
 use projections::dossier::DossierRow;
+use serde::Serialize;
 use serde_json::Value;
+use serde_json::value::RawValue;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
@@ -49,26 +51,35 @@ pub fn sight(caller: &Caller, row: &DossierRow) -> Result<Sight, Problem> {
 ///
 /// # Errors
 /// A 503 when keys cannot be read.
-pub async fn show(app: &App, rows: Vec<(DossierRow, Sight)>) -> Result<Vec<Value>, Problem> {
-    let mut documents = Vec::with_capacity(rows.len());
-    for (row, sight) in rows {
-        let mut document = serde_json::to_value(&row).map_err(|_| Problem::new(&codes::INTERNAL))?;
-        if sight == Sight::Metadata {
-            blank(&mut document);
+pub async fn show(app: &App, rows: Vec<(DossierRow, Sight)>) -> Result<Vec<Box<RawValue>>, Problem> {
+    let document = |(row, sight): (DossierRow, Sight)| {
+        let stream = stream(row.id);
+        match sight {
+            Sight::Whole => Ok((stream, Document::Whole(Box::new(row)))),
+            Sight::Metadata => Ok((stream, Document::Metadata(blank(&row)?))),
         }
-        documents.push((stream(row.id), document));
-    }
-    app.vault().reveal(&mut documents).await?;
-    Ok(documents.into_iter().map(|(_, document)| document).collect())
+    };
+    let documents: Result<Vec<(StreamId, Document)>, Problem> = rows.into_iter().map(document).collect();
+    Ok(app.vault().reveal(&documents?).await?)
 }
 
-/// Takes away what people wrote.
-fn blank(document: &mut Value) {
+/// A row as far as its reader sees it.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Document {
+    Whole(Box<DossierRow>),
+    Metadata(Value),
+}
+
+/// The row without what people wrote.
+fn blank(row: &DossierRow) -> Result<Value, Problem> {
+    let mut document = serde_json::to_value(row).map_err(|_| Problem::new(&codes::INTERNAL))?;
     for pointer in ["/description", "/fields", "/openChangeRequest/message", "/decision/motivation"] {
         if let Some(text) = document.pointer_mut(pointer) {
             *text = Value::Null;
         }
     }
+    Ok(document)
 }
 
 /// A dossier.

@@ -7,13 +7,12 @@ use domain::post::Post;
 use event_store::StreamId;
 use projections::post::{CommentRow, PostRow};
 use serde::Serialize;
-use serde_json::Value;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::super::account::names;
 use crate::app::App;
-use crate::problem::{Problem, codes};
+use crate::problem::Problem;
 
 /// A post.
 #[derive(Debug, Serialize, ToSchema)]
@@ -115,12 +114,6 @@ async fn open<'a, T: Serialize + 'a>(
     aggregate_type: &'static str,
     texts: impl Iterator<Item = (Uuid, &'a T)>,
 ) -> Result<Vec<Option<String>>, Problem> {
-    let document = |(id, text)| {
-        let sealed = serde_json::to_value(text)?;
-        Ok((StreamId { aggregate_type, id }, sealed))
-    };
-    let documents: Result<Vec<(StreamId, Value)>, serde_json::Error> = texts.map(document).collect();
-    let mut documents = documents.map_err(|_| Problem::new(&codes::INTERNAL))?;
-    app.vault().reveal(&mut documents).await?;
-    Ok(documents.into_iter().map(|(_, text)| text.as_str().map(str::to_owned)).collect())
+    let documents: Vec<(StreamId, &T)> = texts.map(|(id, text)| (StreamId { aggregate_type, id }, text)).collect();
+    Ok(app.vault().reveal_as(&documents).await?)
 }
