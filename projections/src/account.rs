@@ -77,31 +77,31 @@ impl AccountRow {
 
     fn apply(&mut self, envelope: &EventEnvelope, event: &AccountEvent) {
         self.version = envelope.version;
-        let changed = match event {
-            AccountEvent::Registered { at, .. } => at,
-            AccountEvent::ProfileEdited { name, locale, at } => {
+        self.updated_at = event.at().trunc_subsecs(6);
+        match event {
+            AccountEvent::ProfileEdited { name, locale, .. } => {
                 if let Some(change) = name {
                     self.name = change.to.clone();
                 }
                 if let Some(change) = locale {
                     self.locale = change.to;
                 }
-                at
             }
-            AccountEvent::RolesChanged { to, at, .. } => {
-                self.roles = *to;
-                at
-            }
-            AccountEvent::Suspended { at, .. } => {
-                self.status = AccountStatus::Suspended;
-                at
-            }
-            AccountEvent::Reactivated { at, .. } => {
-                self.status = AccountStatus::Active;
-                at
-            }
-        };
-        self.updated_at = changed.trunc_subsecs(6);
+            AccountEvent::AddressChanged { to, .. } => self.email = to.clone(),
+            AccountEvent::RolesChanged { to, .. } => self.roles = *to,
+            AccountEvent::Suspended { .. } => self.status = AccountStatus::Suspended,
+            AccountEvent::Reactivated { .. } => self.status = AccountStatus::Active,
+            AccountEvent::Registered { .. }
+            | AccountEvent::VerificationRequested { .. }
+            | AccountEvent::AddressVerified { .. }
+            | AccountEvent::PasswordChanged { .. }
+            | AccountEvent::PasswordResetRequested { .. }
+            | AccountEvent::PasswordReset { .. }
+            | AccountEvent::TotpEnabled { .. }
+            | AccountEvent::TotpDisabled { .. }
+            | AccountEvent::ApiTokenIssued { .. }
+            | AccountEvent::ApiTokenRevoked { .. } => {}
+        }
     }
 }
 

@@ -25,6 +25,26 @@ pub enum AccountCommand {
     },
     /// Changes what is given.
     EditProfile { name: Option<String>, locale: Option<Locale>, at: DateTime<Utc> },
+    /// Asks for a message that proves the address.
+    RequestVerification { at: DateTime<Utc> },
+    /// Proves the address; the caller has checked the proof.
+    VerifyAddress { at: DateTime<Utc> },
+    /// Takes another address, which is then to be proved.
+    ChangeAddress { email: String, at: DateTime<Utc> },
+    /// Tells that the owner replaced the password.
+    ChangePassword { at: DateTime<Utc> },
+    /// Asks for a message by which a forgotten password can be replaced.
+    RequestPasswordReset { at: DateTime<Utc> },
+    /// Tells that a forgotten password was replaced; the caller has checked the proof.
+    ResetPassword { at: DateTime<Utc> },
+    /// Tells that logging in takes a second factor from now on.
+    EnableTotp { at: DateTime<Utc> },
+    /// Tells that it no longer does.
+    DisableTotp { at: DateTime<Utc> },
+    /// Tells that a program may act in the account's name.
+    IssueApiToken { token: Uuid, scopes: Vec<String>, expires_at: DateTime<Utc>, at: DateTime<Utc> },
+    /// Tells that it no longer may.
+    RevokeApiToken { token: Uuid, at: DateTime<Utc> },
     /// Sets the roles; the role applicant always stays.
     ChangeRoles { roles: Roles, by: Uuid, at: DateTime<Utc> },
     /// Shuts the account out.
@@ -49,7 +69,17 @@ impl AccountCommand {
     pub(super) fn action(&self) -> Action {
         match self {
             Self::Register { first_admin: false, .. } => Action::Register,
-            Self::EditProfile { .. } => Action::EditSelf,
+            Self::EditProfile { .. }
+            | Self::RequestVerification { .. }
+            | Self::VerifyAddress { .. }
+            | Self::ChangeAddress { .. }
+            | Self::ChangePassword { .. }
+            | Self::RequestPasswordReset { .. }
+            | Self::ResetPassword { .. }
+            | Self::EnableTotp { .. }
+            | Self::DisableTotp { .. }
+            | Self::IssueApiToken { .. }
+            | Self::RevokeApiToken { .. } => Action::EditSelf,
             Self::Register { first_admin: true, .. }
             | Self::ChangeRoles { .. }
             | Self::Suspend { .. }
@@ -63,6 +93,16 @@ impl Command for AccountCommand {
         match self {
             Self::Register { .. } => "RegisterAccount",
             Self::EditProfile { .. } => "EditProfile",
+            Self::RequestVerification { .. } => "RequestVerification",
+            Self::VerifyAddress { .. } => "VerifyAddress",
+            Self::ChangeAddress { .. } => "ChangeAddress",
+            Self::ChangePassword { .. } => "ChangePassword",
+            Self::RequestPasswordReset { .. } => "RequestPasswordReset",
+            Self::ResetPassword { .. } => "ResetPassword",
+            Self::EnableTotp { .. } => "EnableTotp",
+            Self::DisableTotp { .. } => "DisableTotp",
+            Self::IssueApiToken { .. } => "IssueApiToken",
+            Self::RevokeApiToken { .. } => "RevokeApiToken",
             Self::ChangeRoles { .. } => "ChangeRoles",
             Self::Suspend { .. } => "SuspendAccount",
             Self::Reactivate { .. } => "ReactivateAccount",

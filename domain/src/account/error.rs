@@ -17,6 +17,9 @@ pub enum AccountError {
     /// The command's content is wrong.
     #[error("some of the account's fields cannot be accepted")]
     Invalid(Vec<FieldError>),
+    /// There is nothing left to prove.
+    #[error("the e-mail address is verified already")]
+    AlreadyVerified,
     /// A suspended account changes nothing about itself.
     #[error("the account is suspended")]
     Suspended,
@@ -32,6 +35,7 @@ impl Rejection for AccountError {
             Self::AlreadyRegistered => "account.already_registered",
             Self::AddressTaken => "account.address_taken",
             Self::Invalid(_) => "account.invalid",
+            Self::AlreadyVerified => "account.already_verified",
             Self::Suspended => "account.suspended",
             Self::OwnRights => "account.own_rights",
         }
@@ -43,6 +47,7 @@ impl Rejection for AccountError {
             Self::AlreadyRegistered => "ce compte est déjà inscrit",
             Self::AddressTaken => "cette adresse e-mail a déjà un compte",
             Self::Invalid(_) => "certains champs du compte ne peuvent pas être acceptés",
+            Self::AlreadyVerified => "cette adresse e-mail est déjà vérifiée",
             Self::Suspended => "ce compte est suspendu",
             Self::OwnRights => "un administrateur ne peut ni se suspendre ni se retirer le rôle d'administrateur",
         }
@@ -53,7 +58,11 @@ impl Rejection for AccountError {
         match self {
             Self::NotFound => RejectionKind::NotFound,
             Self::Invalid(errors) => RejectionKind::Invalid(errors.clone()),
-            Self::AlreadyRegistered | Self::AddressTaken | Self::Suspended | Self::OwnRights => RejectionKind::Conflict,
+            Self::AlreadyRegistered
+            | Self::AddressTaken
+            | Self::AlreadyVerified
+            | Self::Suspended
+            | Self::OwnRights => RejectionKind::Conflict,
         }
     }
 }

@@ -32,6 +32,26 @@ pub enum AccountEvent {
         locale: Option<Change<Locale>>,
         at: DateTime<Utc>,
     },
+    /// A message that proves the address was asked for.
+    VerificationRequested { at: DateTime<Utc> },
+    /// The address is its owner's.
+    AddressVerified { at: DateTime<Utc> },
+    /// The address is another, not yet proved.
+    AddressChanged { from: Personal<String>, to: Personal<String>, at: DateTime<Utc> },
+    /// The owner replaced the password.
+    PasswordChanged { at: DateTime<Utc> },
+    /// A message by which a forgotten password can be replaced was asked for.
+    PasswordResetRequested { at: DateTime<Utc> },
+    /// A forgotten password was replaced.
+    PasswordReset { at: DateTime<Utc> },
+    /// Logging in takes a second factor.
+    TotpEnabled { at: DateTime<Utc> },
+    /// Logging in takes no second factor any more.
+    TotpDisabled { at: DateTime<Utc> },
+    /// A program may act in the account's name.
+    ApiTokenIssued { token: Uuid, scopes: Vec<String>, expires_at: DateTime<Utc>, at: DateTime<Utc> },
+    /// It no longer may.
+    ApiTokenRevoked { token: Uuid, at: DateTime<Utc> },
     /// An admin changed what it may be.
     RolesChanged { from: Roles, to: Roles, by: Uuid, at: DateTime<Utc> },
     /// An admin shut it out.
@@ -42,8 +62,44 @@ pub enum AccountEvent {
 
 impl AccountEvent {
     /// The stored names of all its variants.
-    pub const TYPES: [&'static str; 5] =
-        ["AccountRegistered", "ProfileEdited", "RolesChanged", "AccountSuspended", "AccountReactivated"];
+    pub const TYPES: [&'static str; 15] = [
+        "AccountRegistered",
+        "ProfileEdited",
+        "VerificationRequested",
+        "AddressVerified",
+        "AddressChanged",
+        "PasswordChanged",
+        "PasswordResetRequested",
+        "PasswordReset",
+        "TotpEnabled",
+        "TotpDisabled",
+        "ApiTokenIssued",
+        "ApiTokenRevoked",
+        "RolesChanged",
+        "AccountSuspended",
+        "AccountReactivated",
+    ];
+
+    /// The clock of the request that caused it.
+    pub fn at(&self) -> DateTime<Utc> {
+        match self {
+            Self::Registered { at, .. }
+            | Self::ProfileEdited { at, .. }
+            | Self::VerificationRequested { at }
+            | Self::AddressVerified { at }
+            | Self::AddressChanged { at, .. }
+            | Self::PasswordChanged { at }
+            | Self::PasswordResetRequested { at }
+            | Self::PasswordReset { at }
+            | Self::TotpEnabled { at }
+            | Self::TotpDisabled { at }
+            | Self::ApiTokenIssued { at, .. }
+            | Self::ApiTokenRevoked { at, .. }
+            | Self::RolesChanged { at, .. }
+            | Self::Suspended { at, .. }
+            | Self::Reactivated { at, .. } => *at,
+        }
+    }
 }
 
 impl DomainEvent for AccountEvent {
@@ -51,6 +107,16 @@ impl DomainEvent for AccountEvent {
         match self {
             Self::Registered { .. } => "AccountRegistered",
             Self::ProfileEdited { .. } => "ProfileEdited",
+            Self::VerificationRequested { .. } => "VerificationRequested",
+            Self::AddressVerified { .. } => "AddressVerified",
+            Self::AddressChanged { .. } => "AddressChanged",
+            Self::PasswordChanged { .. } => "PasswordChanged",
+            Self::PasswordResetRequested { .. } => "PasswordResetRequested",
+            Self::PasswordReset { .. } => "PasswordReset",
+            Self::TotpEnabled { .. } => "TotpEnabled",
+            Self::TotpDisabled { .. } => "TotpDisabled",
+            Self::ApiTokenIssued { .. } => "ApiTokenIssued",
+            Self::ApiTokenRevoked { .. } => "ApiTokenRevoked",
             Self::RolesChanged { .. } => "RolesChanged",
             Self::Suspended { .. } => "AccountSuspended",
             Self::Reactivated { .. } => "AccountReactivated",

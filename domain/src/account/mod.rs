@@ -4,6 +4,7 @@ mod commands;
 mod error;
 mod events;
 
+use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
 pub use commands::{AccountCommand, Locale};
@@ -36,6 +37,8 @@ pub struct Profile {
     locale: Locale,
     roles: Roles,
     active: bool,
+    verified: bool,
+    totp: bool,
 }
 
 impl Account {
@@ -59,6 +62,16 @@ impl Account {
     /// Whether it is registered and not suspended.
     pub fn is_active(&self) -> bool {
         self.profile().is_some_and(|profile| profile.active)
+    }
+
+    /// Whether its owner has proved the e-mail address.
+    pub fn is_verified(&self) -> bool {
+        self.profile().is_some_and(|profile| profile.verified)
+    }
+
+    /// Whether logging in takes a second factor.
+    pub fn has_totp(&self) -> bool {
+        self.profile().is_some_and(|profile| profile.totp)
     }
 
     /// Its e-mail address.
@@ -110,6 +123,8 @@ impl Aggregate for Account {
                     locale: *locale,
                     roles: *roles,
                     active: true,
+                    verified: false,
+                    totp: false,
                 }));
             }
             (Self::Absent, _) => {}
@@ -146,6 +161,24 @@ impl Profile {
             AccountCommand::Register { .. } => Err(AccountError::AlreadyRegistered),
             AccountCommand::EditProfile { .. } if !self.active => Err(AccountError::Suspended),
             AccountCommand::EditProfile { name, locale, at } => self.edit(name, locale, at),
+            AccountCommand::ChangeAddress { .. } if !self.active => Err(AccountError::Suspended),
+            AccountCommand::ChangeAddress { email, at } => self.change_address(email, at),
+            AccountCommand::RequestVerification { .. } if self.verified => Err(AccountError::AlreadyVerified),
+            AccountCommand::RequestVerification { at } => self.note(AccountEvent::VerificationRequested { at }),
+            AccountCommand::VerifyAddress { .. } if self.verified => Ok(vec![]),
+            AccountCommand::VerifyAddress { at } => self.note(AccountEvent::AddressVerified { at }),
+            AccountCommand::ChangePassword { at } => self.note(AccountEvent::PasswordChanged { at }),
+            AccountCommand::RequestPasswordReset { at } => self.note(AccountEvent::PasswordResetRequested { at }),
+            AccountCommand::ResetPassword { at } => self.note(AccountEvent::PasswordReset { at }),
+            AccountCommand::EnableTotp { .. } if self.totp => Ok(vec![]),
+            AccountCommand::EnableTotp { at } => self.note(AccountEvent::TotpEnabled { at }),
+            AccountCommand::DisableTotp { .. } if !self.totp => Ok(vec![]),
+            AccountCommand::DisableTotp { at } => self.note(AccountEvent::TotpDisabled { at }),
+            AccountCommand::IssueApiToken { token, scopes, expires_at, at } => {
+                self.note(AccountEvent::ApiTokenIssued { token, scopes, expires_at, at })
+            }
+            // A suspended account may still take back what it gave out.
+            AccountCommand::RevokeApiToken { token, at } => Ok(vec![AccountEvent::ApiTokenRevoked { token, at }]),
             AccountCommand::ChangeRoles { roles, by, at } => {
                 let to: Roles = roles.iter().chain([Role::Applicant]).collect();
                 if to == self.roles {
@@ -171,11 +204,27 @@ impl Profile {
         }
     }
 
+    /// What happened outside, unless the account is shut out.
+    fn note(&self, event: AccountEvent) -> Result<Vec<AccountEvent>, AccountError> {
+        if self.active { Ok(vec![event]) } else { Err(AccountError::Suspended) }
+    }
+
+    fn change_address(&self, email: String, at: DateTime<Utc>) -> Result<Vec<AccountEvent>, AccountError> {
+        let email = email.trim().to_owned();
+        let mut errors = vec![];
+        check_email(&mut errors, &email);
+        if !errors.is_empty() {
+            return Err(AccountError::Invalid(errors));
+        }
+        let change = Change::between(&self.email, Personal::new(self.id, email));
+        Ok(change.into_iter().map(|Change { from, to }| AccountEvent::AddressChanged { from, to, at }).collect())
+    }
+
     fn edit(
         &self,
         name: Option<String>,
         locale: Option<Locale>,
-        at: chrono::DateTime<chrono::Utc>,
+        at: DateTime<Utc>,
     ) -> Result<Vec<AccountEvent>, AccountError> {
         let name = name.map(|name| name.trim().to_owned());
         if let Some(name) = &name {
@@ -201,7 +250,21 @@ impl Profile {
 
     fn apply(&mut self, event: &AccountEvent) {
         match event {
-            AccountEvent::Registered { .. } => {}
+            AccountEvent::Registered { .. }
+            | AccountEvent::VerificationRequested { .. }
+            | AccountEvent::PasswordChanged { .. }
+            | AccountEvent::PasswordResetRequested { .. }
+            | AccountEvent::ApiTokenIssued { .. }
+            | AccountEvent::ApiTokenRevoked { .. } => {}
+            AccountEvent::AddressVerified { .. } => self.verified = true,
+            // The message that carried the proof went to the address.
+            AccountEvent::PasswordReset { .. } => self.verified = true,
+            AccountEvent::AddressChanged { to, .. } => {
+                self.email = to.clone();
+                self.verified = false;
+            }
+            AccountEvent::TotpEnabled { .. } => self.totp = true,
+            AccountEvent::TotpDisabled { .. } => self.totp = false,
             AccountEvent::ProfileEdited { name, locale, .. } => {
                 if let Some(change) = name {
                     self.name = change.to.clone();

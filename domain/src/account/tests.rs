@@ -10,6 +10,7 @@ use crate::testing::given;
 const ID: Uuid = Uuid::from_u128(1);
 const ADMIN: Uuid = Uuid::from_u128(2);
 const ORGANIZATION: Uuid = Uuid::from_u128(9);
+const TOKEN: Uuid = Uuid::from_u128(5);
 
 fn at() -> DateTime<Utc> {
     "2026-11-20T10:00:00Z".parse().unwrap()
@@ -112,6 +113,60 @@ fn a_profile_edit_records_what_was_and_what_is() {
 }
 
 #[test]
+fn an_address_is_verified_once_and_anew_after_it_changed() {
+    let registered = registered(&[Role::Applicant]);
+    let verified = AccountEvent::AddressVerified { at: at() };
+    let changed = AccountEvent::AddressChanged { from: text("Ada@example.org"), to: text("ada@b.org"), at: at() };
+    let verify = || AccountCommand::VerifyAddress { at: at() };
+    let request = || AccountCommand::RequestVerification { at: at() };
+    let change = |email: &str| AccountCommand::ChangeAddress { email: email.to_owned(), at: at() };
+    given::<Account>([registered.clone()]).when(verify()).then([verified.clone()]);
+    given::<Account>([registered.clone(), verified.clone()]).when(verify()).then_nothing();
+    given::<Account>([registered.clone(), verified.clone()])
+        .when(request())
+        .then_rejected(AccountError::AlreadyVerified);
+    given::<Account>([registered.clone(), verified.clone()]).when(change(" ada@b.org ")).then([changed.clone()]);
+    given::<Account>([registered.clone()]).when(change("Ada@example.org")).then_nothing();
+    let state = given::<Account>([registered.clone(), verified, changed]).state();
+    assert!(!state.is_verified());
+    // Who resets a password by a message has proved to read the address.
+    let reset = given::<Account>([registered, AccountEvent::PasswordReset { at: at() }]).state();
+    assert!(reset.is_verified());
+}
+
+#[test]
+fn a_second_factor_is_switched_on_and_off() {
+    let (registered, on, off) = (
+        registered(&[Role::Applicant]),
+        AccountEvent::TotpEnabled { at: at() },
+        AccountEvent::TotpDisabled { at: at() },
+    );
+    let (enable, disable) = (|| AccountCommand::EnableTotp { at: at() }, || AccountCommand::DisableTotp { at: at() });
+    given::<Account>([registered.clone()]).when(enable()).then([on.clone()]);
+    given::<Account>([registered.clone(), on.clone()]).when(enable()).then_nothing();
+    given::<Account>([registered.clone(), on.clone()]).when(disable()).then([off.clone()]);
+    given::<Account>([registered, on, off]).when(disable()).then_nothing();
+}
+
+#[test]
+fn who_is_shut_out_changes_nothing_but_takes_back_what_was_given_out() {
+    let history = || given::<Account>([registered(&[Role::Applicant]), suspended()]);
+    for command in [
+        edit_profile("Eve", Locale::En),
+        AccountCommand::ChangeAddress { email: "eve@example.org".to_owned(), at: at() },
+        AccountCommand::ChangePassword { at: at() },
+        AccountCommand::ResetPassword { at: at() },
+        AccountCommand::EnableTotp { at: at() },
+        AccountCommand::IssueApiToken { token: TOKEN, scopes: vec![], expires_at: at(), at: at() },
+    ] {
+        history().when(command).then_rejected(AccountError::Suspended);
+    }
+    history()
+        .when(AccountCommand::RevokeApiToken { token: TOKEN, at: at() })
+        .then([AccountEvent::ApiTokenRevoked { token: TOKEN, at: at() }]);
+}
+
+#[test]
 fn the_role_applicant_always_stays() {
     let (from, by) = (roles(&[Role::Applicant]), ADMIN);
     let change = |to: &[Role]| AccountCommand::ChangeRoles { roles: roles(to), by, at: at() };
@@ -192,6 +247,16 @@ fn every_event_ever_written_is_read_back() {
             locale: Some(Change { from: Locale::Fr, to: Locale::En }),
             at,
         },
+        AccountEvent::VerificationRequested { at },
+        AccountEvent::AddressVerified { at },
+        AccountEvent::AddressChanged { from: text("Ada@example.org"), to: text("ada@example.com"), at },
+        AccountEvent::PasswordChanged { at },
+        AccountEvent::PasswordResetRequested { at },
+        AccountEvent::PasswordReset { at },
+        AccountEvent::TotpEnabled { at },
+        AccountEvent::TotpDisabled { at },
+        AccountEvent::ApiTokenIssued { token: TOKEN, scopes: vec!["read".to_owned()], expires_at: at, at },
+        AccountEvent::ApiTokenRevoked { token: TOKEN, at },
         AccountEvent::RolesChanged {
             from: roles(&[Role::Applicant]),
             to: roles(&[Role::Applicant, Role::Auditor]),
