@@ -46,6 +46,46 @@ async fn another_master_key_is_refused_at_the_start() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn one_master_key_replaces_another_while_the_system_runs_and_no_event_changes() {
+    let (old, new) = ([42; 32], [43; 32]);
+    let url = database_url().await;
+    let before = Node::start(&url).await;
+    let owner = before.applicant().await;
+    let done = before.create_dossier(&owner).await;
+    let erased = before.applicant().await;
+    execute(
+        &url,
+        &format!("update person_keys set wrapped_key = null, erased_at = now() where person_id = '{}'", erased.id),
+    )
+    .await;
+    let log = whole_log(&before.store).await;
+    // Processes with the new key and the old one side by side, in both orders, as in a rolling restart.
+    let first = Node::open(&url, MasterKey::new(&old).accepting(&new)).await;
+    let second = Node::open(&url, MasterKey::new(&new).accepting(&old)).await;
+    let newcomer = second.applicant().await;
+    let theirs = first.create_dossier(&newcomer).await;
+    assert!(EventStore::open(&second.database, MasterKey::new(&new)).await.is_err());
+    let secret = second.store.vault().keyed_hash("any", b"thing");
+    // The secret, and the owner's key; the newcomer's is the new one's already.
+    assert_eq!(second.store.vault().rewrap(|_, _| {}).await.unwrap(), 2);
+    assert_eq!(second.store.vault().rewrap(|_, _| {}).await.unwrap(), 0);
+    let after = Node::open(&url, MasterKey::new(&new)).await;
+    assert_eq!(after.store.vault().keyed_hash("any", b"thing"), secret);
+    for id in [done.id, theirs.id] {
+        let (state, _) = after.commands.state::<Dossier>(id).await.unwrap();
+        assert!(state.content().unwrap().description.as_ref().unwrap().get().is_some());
+    }
+    first.create_dossier(&owner).await;
+    assert!(EventStore::open(&after.database, MasterKey::new(&old)).await.is_err());
+    let kept = whole_log(&after.store).await;
+    for (was, is) in log.iter().zip(&kept) {
+        assert_eq!(was.payload.get(), is.payload.get());
+    }
+    let tombstones: i64 = after.ask("select count(*) from person_keys where wrapped_key is null").await;
+    assert_eq!(tombstones, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_sealed_value_does_not_open_in_another_stream_or_place() {
     let url = database_url().await;
     let node = Node::start(&url).await;

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use event_store::{Database, EventStore, MasterKey};
+use event_store::{Database, EventStore};
 use rand::random_range;
 
 use super::CliError;
@@ -90,6 +90,6 @@ impl Connection {
     /// [`CliError`] when the database does not answer, or for another log's master key.
     pub async fn store(&self, config: &Config) -> Result<EventStore, CliError> {
         let key = config.master_key(&self.master_key_file)?;
-        Ok(EventStore::open(&self.database, MasterKey::new(key.bytes())).await?)
+        Ok(EventStore::open(&self.database, key.key()).await?)
     }
 }

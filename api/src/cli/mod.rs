@@ -4,6 +4,7 @@ mod connection;
 mod error;
 mod history;
 mod rebuild;
+mod rewrap;
 mod settings;
 mod system;
 pub(crate) mod welcome;
@@ -51,6 +52,8 @@ enum Command {
         /// The projection's name
         name: String,
     },
+    /// Wrap every person's key by the first of several master keys, so that the others can be given up
+    Rewrap,
     /// Print what became of a dossier, with personal values opened
     History {
         /// The dossier's id
@@ -107,6 +110,7 @@ async fn execute(arguments: Arguments) -> Result<(), CliError> {
             Ok(())
         }
         Some(Command::Rebuild { name }) => rebuild::run(&config, &name).await,
+        Some(Command::Rewrap) => rewrap::run(&config).await,
         Some(Command::History { id, json }) => history::run(&config, id, json).await,
         Some(Command::Demo { dossiers }) => demo::run(&config, dossiers).await,
         Some(Command::Config { markdown }) => settings::print(markdown),

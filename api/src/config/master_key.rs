@@ -12,26 +12,30 @@ use ring::rand::{SecureRandom, SystemRandom};
 use super::ConfigError;
 use crate::embedded::write_private;
 
-/// A 256-bit key. It never shows itself.
+/// A 256-bit key, and those that are accepted beside it while one replaces the other. It never shows itself.
 #[derive(Clone, PartialEq, Eq)]
-pub struct MasterKey([u8; 32]);
+pub struct MasterKey {
+    bytes: [u8; 32],
+    accepted: Vec<[u8; 32]>,
+}
 
 impl MasterKey {
     /// The key's bytes.
     pub fn bytes(&self) -> &[u8; 32] {
-        &self.0
+        &self.bytes
     }
 
-    /// Reads 64 hexadecimal digits, or base64 of either alphabet, padded or not.
+    /// The key as the event store takes it.
+    pub fn key(&self) -> event_store::MasterKey {
+        self.accepted.iter().fold(event_store::MasterKey::new(&self.bytes), event_store::MasterKey::accepting)
+    }
+
+    /// Reads keys separated by commas or white space, each 64 hexadecimal digits, or base64 of either alphabet, padded
+    /// or not. The first wraps; all are accepted.
     pub fn parse(text: &str) -> Option<Self> {
-        let text = text.trim();
-        let bytes = if text.len() == 64 {
-            from_hexadecimal(text)?
-        } else {
-            let text = text.trim_end_matches('=');
-            STANDARD_NO_PAD.decode(text).or_else(|_| URL_SAFE_NO_PAD.decode(text)).ok()?
-        };
-        bytes.try_into().ok().map(Self)
+        let words = text.split(|c: char| c == ',' || c.is_whitespace()).filter(|word| !word.is_empty());
+        let mut keys = words.map(bytes).collect::<Option<Vec<_>>>()?.into_iter();
+        Some(Self { bytes: keys.next()?, accepted: keys.collect() })
     }
 
     /// Reads a key from a file.
@@ -70,6 +74,16 @@ fn create(path: &Path) -> io::Result<()> {
     random.map_err(|_| io::Error::other("the system gives no random numbers"))?;
     let text: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
     write_private(path, text.as_bytes())
+}
+
+fn bytes(text: &str) -> Option<[u8; 32]> {
+    let bytes = if text.len() == 64 {
+        from_hexadecimal(text)?
+    } else {
+        let text = text.trim_end_matches('=');
+        STANDARD_NO_PAD.decode(text).or_else(|_| URL_SAFE_NO_PAD.decode(text)).ok()?
+    };
+    bytes.try_into().ok()
 }
 
 fn from_hexadecimal(text: &str) -> Option<Vec<u8>> {

@@ -78,7 +78,7 @@ pub(super) static DATABASE_CONNECTIONS: Setting = setting(
 pub(super) static MASTER_KEY: Setting = secret(setting(
     "CAPITUNE_MASTER_KEY",
     "",
-    "32 bytes, as 64 hexadecimal digits or in base64",
+    "32 bytes, as 64 hexadecimal digits or in base64; several, separated by commas, while one replaces the other",
     "the key that personal data keys are wrapped with; needed with DATABASE_URL; the embedded default makes its own",
 ));
 pub(super) static MASTER_KEY_FILE: Setting = setting(

@@ -99,9 +99,14 @@ fn a_master_key_is_hexadecimal_or_base64() {
     assert_eq!(key.bytes()[31], 31);
     assert_eq!(MasterKey::parse("AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="), Some(key.clone()));
     assert_eq!(MasterKey::parse("AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8\n"), Some(key));
+    let several = MasterKey::parse(&format!("{KEY}, {}\n{KEY}", KEY.replace("00", "ff"))).unwrap();
+    assert_eq!(several.bytes(), MasterKey::parse(KEY).unwrap().bytes());
+    assert!(several != MasterKey::parse(KEY).unwrap());
     for wrong in [
         "",
+        ",",
         "00",
+        &format!("{KEY},00"),
         &KEY[1..],
         &KEY.replace('0', "g"),
         "+0000000000000000000000000000000000000000000000000000000000000000",

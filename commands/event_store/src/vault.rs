@@ -22,14 +22,26 @@ const CACHED_KEYS: u64 = 100_000;
 /// How long a process may go on with a key that was erased by another.
 const KEY_LIFETIME: Duration = Duration::from_secs(5);
 
-/// The key that wraps every person's data key. Kept outside the database.
+/// Data keys that one round of wrapping anew takes up.
+const REWRAPPED_AT_ONCE: i64 = 500;
+
+/// The key that wraps every person's data key, and those that it replaces. Kept outside the database.
 #[derive(Clone)]
-pub struct MasterKey(Arc<LessSafeKey>);
+pub struct MasterKey {
+    key: Arc<LessSafeKey>,
+    accepted: Vec<Arc<LessSafeKey>>,
+}
 
 impl MasterKey {
     /// From its 32 bytes.
     pub fn new(bytes: &[u8; 32]) -> Self {
-        Self(Arc::new(aead_key(bytes)))
+        Self { key: Arc::new(aead_key(bytes)), accepted: Vec::new() }
+    }
+
+    /// Accepts also what another master key has wrapped, while one replaces the other.
+    pub fn accepting(mut self, bytes: &[u8; 32]) -> Self {
+        self.accepted.push(Arc::new(aead_key(bytes)));
+        self
     }
 
     fn wrap(&self, name: &str, secret: &[u8]) -> Result<Vec<u8>, StoreError> {
@@ -38,18 +50,31 @@ impl MasterKey {
         SystemRandom::new().fill(&mut nonce).map_err(refused)?;
         let mut bytes = secret.to_vec();
         let aad = Aad::from(name.as_bytes());
-        self.0.seal_in_place_append_tag(Nonce::assume_unique_for_key(nonce), aad, &mut bytes).map_err(refused)?;
+        self.key.seal_in_place_append_tag(Nonce::assume_unique_for_key(nonce), aad, &mut bytes).map_err(refused)?;
         Ok([nonce.as_slice(), &bytes].concat())
     }
 
     fn unwrap(&self, name: &str, wrapped: &[u8]) -> Result<[u8; 32], StoreError> {
         let refused = || StoreError::Vault("the master key is not the one this log was started with".to_owned());
-        let mut wrapped = wrapped.to_vec();
-        let (nonce, bytes) = wrapped.split_at_mut_checked(NONCE_LEN).ok_or_else(refused)?;
-        let nonce = Nonce::try_assume_unique_for_key(nonce).map_err(|_| refused())?;
-        let clear = self.0.open_in_place(nonce, Aad::from(name.as_bytes()), bytes).map_err(|_| refused())?;
-        <[u8; 32]>::try_from(&*clear).map_err(|_| refused())
+        let keys = std::iter::once(&self.key).chain(&self.accepted);
+        keys.filter_map(|key| unwrap(key, name, wrapped)).next().ok_or_else(refused)
     }
+
+    /// What another key wrapped, wrapped by the first; nothing when that is done.
+    fn rewrap(&self, name: &str, wrapped: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        if unwrap(&self.key, name, wrapped).is_some() {
+            return Ok(None);
+        }
+        self.wrap(name, &self.unwrap(name, wrapped)?).map(Some)
+    }
+}
+
+fn unwrap(key: &LessSafeKey, name: &str, wrapped: &[u8]) -> Option<[u8; 32]> {
+    let mut wrapped = wrapped.to_vec();
+    let (nonce, bytes) = wrapped.split_at_mut_checked(NONCE_LEN)?;
+    let nonce = Nonce::try_assume_unique_for_key(nonce).ok()?;
+    let clear = key.open_in_place(nonce, Aad::from(name.as_bytes()), bytes).ok()?;
+    <[u8; 32]>::try_from(&*clear).ok()
 }
 
 fn aead_key(bytes: &[u8; 32]) -> LessSafeKey {
@@ -126,6 +151,68 @@ impl Vault {
             .await?;
         self.keys.invalidate(&person);
         Ok(())
+    }
+
+    /// Wraps everything by the first master key that another wraps still, and tells how far it is: keys looked at, keys
+    /// in all. Can be interrupted and begun again at any time; no event is touched.
+    ///
+    /// # Errors
+    /// [`StoreError::Vault`] when none of the master keys opens a key, [`StoreError::Unavailable`] when the database
+    /// does not answer.
+    pub async fn rewrap(&self, progress: impl Fn(u64, u64)) -> Result<u64, StoreError> {
+        let count = "select count(*) from person_keys where wrapped_key is not null";
+        let total: i64 = sqlx::query_scalar(count).fetch_one(&self.reads).await?;
+        let (mut done, mut rewrapped, mut after) = (0, self.rewrap_secret().await?, Uuid::nil());
+        loop {
+            let rows: Vec<(Uuid, Vec<u8>)> = sqlx::query_as(
+                "select person_id, wrapped_key from person_keys where wrapped_key is not null and person_id > $1
+                 order by person_id limit $2",
+            )
+            .bind(after)
+            .bind(REWRAPPED_AT_ONCE)
+            .fetch_all(&self.reads)
+            .await?;
+            let Some((last, _)) = rows.last() else { return Ok(rewrapped) };
+            after = *last;
+            done += rows.len() as u64;
+            rewrapped += self.rewrap_persons(&rows).await?;
+            progress(done, total.cast_unsigned().max(done));
+        }
+    }
+
+    async fn rewrap_secret(&self) -> Result<u64, StoreError> {
+        let wrapped: Vec<u8> =
+            sqlx::query_scalar("select wrapped_secret from log_identity").fetch_one(&self.reads).await?;
+        let Some(fresh) = self.master.rewrap("secret", &wrapped)? else { return Ok(0) };
+        let update = "update log_identity set wrapped_secret = $1 where wrapped_secret = $2";
+        let updated = sqlx::query(update).bind(fresh).bind(wrapped).execute(&self.writes).await?;
+        Ok(updated.rows_affected())
+    }
+
+    async fn rewrap_persons(&self, rows: &[(Uuid, Vec<u8>)]) -> Result<u64, StoreError> {
+        let (mut persons, mut old, mut fresh) = (Vec::new(), Vec::new(), Vec::new());
+        for (person, wrapped) in rows {
+            if let Some(rewrapped) = self.master.rewrap(&person.to_string(), wrapped)? {
+                persons.push(*person);
+                old.push(wrapped);
+                fresh.push(rewrapped);
+            }
+        }
+        if persons.is_empty() {
+            return Ok(0);
+        }
+        // Who was erased meanwhile stays erased.
+        let updated = sqlx::query(
+            "update person_keys k set wrapped_key = r.fresh
+             from unnest($1::uuid[], $2::bytea[], $3::bytea[]) as r (person, old, fresh)
+             where k.person_id = r.person and k.wrapped_key = r.old",
+        )
+        .bind(persons)
+        .bind(old)
+        .bind(fresh)
+        .execute(&self.writes)
+        .await?;
+        Ok(updated.rows_affected())
     }
 
     /// Seals every clear personal value in a JSON text, and tells whose they are.
