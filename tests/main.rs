@@ -8,6 +8,7 @@ mod commands;
 mod cqrs_es;
 mod crashes;
 mod crate_traps;
+mod erasure;
 mod first_path;
 mod http;
 mod log;

@@ -5,7 +5,7 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use commands::{Context, Executed, Outcome};
 use domain::Aggregate;
-use event_store::{Append, IdempotencyRecord, Lineage, StreamId};
+use event_store::{Append, Claim, IdempotencyRecord, Lineage, StreamId};
 use serde::Serialize;
 use serde_json::Value;
 use tokio::time::Instant;
@@ -76,6 +76,20 @@ impl App {
     /// # Errors
     /// A [`Problem`] that says why it was not executed.
     pub async fn execute<A: Served>(&self, id: Uuid, command: A::Command, order: Order) -> Answered {
+        self.execute_with::<A>(id, command, Vec::new(), order).await
+    }
+
+    /// [`App::execute`] with claims that are taken or released in the same commit.
+    ///
+    /// # Errors
+    /// As [`App::execute`].
+    pub async fn execute_with<A: Served>(
+        &self,
+        id: Uuid,
+        command: A::Command,
+        claims: Vec<Claim>,
+        order: Order,
+    ) -> Answered {
         let if_match = match &order.precondition {
             Precondition::None | Precondition::Exists => None,
             Precondition::OneOf(versions) => Some(match versions.as_slice() {
@@ -84,7 +98,7 @@ impl App {
                 several => self.the_current_of::<A>(id, several).await?,
             }),
         };
-        let context = Context { if_match, ..order.context(OK) };
+        let context = Context { if_match, claims, ..order.context(OK) };
         let executed = self.commands().execute::<A>(id, command, context).await.map_err(command_problem::<A>)?;
         Ok(self.tell::<A>(executed, order, OK).await)
     }

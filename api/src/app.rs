@@ -108,6 +108,11 @@ impl App {
         &self.inner.parts.database.reads
     }
 
+    /// Connections for what is written beside the log.
+    pub fn writes(&self) -> &PgPool {
+        &self.inner.parts.database.writes
+    }
+
     /// How far the read models are.
     pub fn positions(&self) -> &ReadPositions {
         &self.inner.parts.positions

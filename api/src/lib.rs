@@ -9,6 +9,7 @@ mod demo;
 mod diff;
 mod edge;
 pub mod embedded;
+mod erasure;
 mod error;
 mod extract;
 mod jobs;

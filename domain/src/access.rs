@@ -52,6 +52,7 @@ pub enum Action {
     ReadCard,
     ReadSelf,
     EditSelf,
+    EraseSelf,
     ManageUsers,
     ReadLog,
     ReadAnalytics,
@@ -204,7 +205,7 @@ fn on_dossier(role: Role, actor: &Actor, action: Action, resource: &Resource) ->
 fn on_account(role: Role, action: Action, own: bool) -> bool {
     match (role, action) {
         (_, Action::ReadCard) => true,
-        (Role::Applicant, Action::Register | Action::ReadSelf | Action::EditSelf) => own,
+        (Role::Applicant, Action::Register | Action::ReadSelf | Action::EditSelf | Action::EraseSelf) => own,
         (Role::Admin, Action::ManageUsers) => true,
         _ => false,
     }

@@ -47,6 +47,8 @@ pub enum AccountStatus {
     Active,
     /// An admin shut it out.
     Suspended,
+    /// Its person is forgotten.
+    Erased,
 }
 
 impl AccountStatus {
@@ -54,6 +56,7 @@ impl AccountStatus {
         match self {
             Self::Active => "active",
             Self::Suspended => "suspended",
+            Self::Erased => "erased",
         }
     }
 }
@@ -91,6 +94,7 @@ impl AccountRow {
             AccountEvent::RolesChanged { to, .. } => self.roles = *to,
             AccountEvent::Suspended { .. } => self.status = AccountStatus::Suspended,
             AccountEvent::Reactivated { .. } => self.status = AccountStatus::Active,
+            AccountEvent::Erased { .. } => self.status = AccountStatus::Erased,
             AccountEvent::Registered { .. }
             | AccountEvent::VerificationRequested { .. }
             | AccountEvent::AddressVerified { .. }

@@ -17,7 +17,7 @@ use crate::app::{App, Parts};
 use crate::auth::{NewAdmin, ensure_first_admin};
 use crate::config::Config;
 use crate::embedded::{Embedded, EmbeddedError};
-use crate::{routes, server, telemetry};
+use crate::{erasure, routes, server, telemetry};
 
 /// What a process does.
 #[derive(Debug, Clone, Default)]
@@ -118,6 +118,7 @@ impl System {
         let (listener, address) = listen(config.listen).await?;
         let keep = |email: &str, password: &str| welcome::keep(self.embedded.as_ref(), email, password);
         let admin = ensure_first_admin(&app, configured, keep).await?;
+        erasure::keep_finishing(&app);
         self.serve(listener, routes::router(app));
         Ok((address, admin))
     }

@@ -44,6 +44,7 @@ codes! {
     AUTH_INVALID_REFRESH_TOKEN 401 "auth.invalid_refresh_token" "The refresh token is not valid" "Le jeton de rafraîchissement n'est pas valable"
 
     ACCESS_FORBIDDEN 403 "access.forbidden" "This is not allowed to you" "Cela ne vous est pas permis"
+    AUTH_STEP_UP_REQUIRED 403 "auth.step_up_required" "This needs a fresh log-in" "Cela demande une connexion récente"
     ACCOUNT_SUSPENDED 403 "account.suspended" "The account is suspended" "Le compte est suspendu"
 
     ROUTE_NOT_FOUND 404 "route.not_found" "There is nothing at this address" "Il n'y a rien à cette adresse"

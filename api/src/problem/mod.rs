@@ -97,6 +97,11 @@ impl Problem {
         self
     }
 
+    /// Whether it is certain that nothing was done.
+    pub fn is_refusal(&self) -> bool {
+        self.0.status < 500
+    }
+
     fn status(&self) -> StatusCode {
         StatusCode::from_u16(self.0.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
     }

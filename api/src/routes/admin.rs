@@ -57,10 +57,20 @@ struct ManagedUser {
     name: Option<String>,
     locale: Language,
     roles: Vec<RoleName>,
-    status: UserStatus,
+    status: ManagedStatus,
     version: u64,
     created_at: DateTime<Utc>,
     updated_at: DateTime<Utc>,
+}
+
+/// How an account stands.
+#[derive(ToSchema)]
+#[schema(rename_all = "snake_case")]
+#[expect(dead_code)] // describes the read model's own type
+enum ManagedStatus {
+    Active,
+    Suspended,
+    Erased,
 }
 
 /// Every account, the newest first.

@@ -6,6 +6,7 @@ mod analytics;
 mod audit;
 mod auth;
 mod dossier;
+mod erasure;
 mod live;
 mod operations;
 mod post;
@@ -32,6 +33,7 @@ fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::with_openapi(openapi::base())
         .merge(auth::router())
         .merge(account::router())
+        .merge(erasure::router())
         .merge(dossier::router())
         .merge(post::router())
         .merge(live::router())

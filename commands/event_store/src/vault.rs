@@ -153,6 +153,25 @@ impl Vault {
         Ok(())
     }
 
+    /// Destroys the person's data key and leaves a tombstone that nothing undoes: what was sealed for them never opens
+    /// again, here at once and in every other process within five seconds, and nothing more is sealed for them.
+    /// Idempotent.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the database does not answer.
+    pub async fn erase(&self, person: Uuid) -> Result<(), StoreError> {
+        sqlx::query(
+            "insert into person_keys (person_id, erased_at) values ($1, clock_timestamp())
+             on conflict (person_id) do update
+             set wrapped_key = null, erased_at = coalesce(person_keys.erased_at, clock_timestamp())",
+        )
+        .bind(person)
+        .execute(&self.writes)
+        .await?;
+        self.keys.insert(person, PersonKey::Erased);
+        Ok(())
+    }
+
     /// Wraps everything by the first master key that another wraps still, and tells how far it is: keys looked at, keys
     /// in all. Can be interrupted and begun again at any time; no event is touched.
     ///

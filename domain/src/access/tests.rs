@@ -44,12 +44,12 @@ fn check_complete(table: &[(Role, &[Action], &str)], actions: &[Action]) {
 
 mod dossiers;
 
-const ACCOUNT: [Action; 5] =
-    [Action::ReadCard, Action::Register, Action::ReadSelf, Action::EditSelf, Action::ManageUsers];
+const ACCOUNT: [Action; 6] =
+    [Action::ReadCard, Action::Register, Action::ReadSelf, Action::EditSelf, Action::EraseSelf, Action::ManageUsers];
 
 #[test]
 fn accounts() {
-    let mine: &[Action] = &[Action::Register, Action::ReadSelf, Action::EditSelf];
+    let mine: &[Action] = &[Action::Register, Action::ReadSelf, Action::EditSelf, Action::EraseSelf];
     let card: &[Action] = &[Action::ReadCard];
     let manage: &[Action] = &[Action::ManageUsers];
     let mut table = vec![(Role::Applicant, card, "++"), (Role::Applicant, mine, "+F")];

@@ -51,6 +51,8 @@ pub enum AccountCommand {
     Suspend { reason: String, by: Uuid, at: DateTime<Utc> },
     /// Lets the account in again.
     Reactivate { reason: String, by: Uuid, at: DateTime<Utc> },
+    /// Ends the account for ever; the caller destroys its key.
+    Erase { at: DateTime<Utc> },
 }
 
 /// The languages that the product speaks.
@@ -80,6 +82,7 @@ impl AccountCommand {
             | Self::DisableTotp { .. }
             | Self::IssueApiToken { .. }
             | Self::RevokeApiToken { .. } => Action::EditSelf,
+            Self::Erase { .. } => Action::EraseSelf,
             Self::Register { first_admin: true, .. }
             | Self::ChangeRoles { .. }
             | Self::Suspend { .. }
@@ -106,6 +109,7 @@ impl Command for AccountCommand {
             Self::ChangeRoles { .. } => "ChangeRoles",
             Self::Suspend { .. } => "SuspendAccount",
             Self::Reactivate { .. } => "ReactivateAccount",
+            Self::Erase { .. } => "EraseAccount",
         }
     }
 }

@@ -58,11 +58,13 @@ pub enum AccountEvent {
     Suspended { reason: Personal<String>, by: Uuid, at: DateTime<Utc> },
     /// An admin let it in again.
     Reactivated { reason: Personal<String>, by: Uuid, at: DateTime<Utc> },
+    /// The person is forgotten: everything sealed for them will never open again.
+    Erased { at: DateTime<Utc> },
 }
 
 impl AccountEvent {
     /// The stored names of all its variants.
-    pub const TYPES: [&'static str; 15] = [
+    pub const TYPES: [&'static str; 16] = [
         "AccountRegistered",
         "ProfileEdited",
         "VerificationRequested",
@@ -78,6 +80,7 @@ impl AccountEvent {
         "RolesChanged",
         "AccountSuspended",
         "AccountReactivated",
+        "AccountErased",
     ];
 
     /// The clock of the request that caused it.
@@ -97,7 +100,8 @@ impl AccountEvent {
             | Self::ApiTokenRevoked { at, .. }
             | Self::RolesChanged { at, .. }
             | Self::Suspended { at, .. }
-            | Self::Reactivated { at, .. } => *at,
+            | Self::Reactivated { at, .. }
+            | Self::Erased { at } => *at,
         }
     }
 }
@@ -120,6 +124,7 @@ impl DomainEvent for AccountEvent {
             Self::RolesChanged { .. } => "RolesChanged",
             Self::Suspended { .. } => "AccountSuspended",
             Self::Reactivated { .. } => "AccountReactivated",
+            Self::Erased { .. } => "AccountErased",
         }
     }
 

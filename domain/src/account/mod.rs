@@ -39,6 +39,7 @@ pub struct Profile {
     active: bool,
     verified: bool,
     totp: bool,
+    erased: bool,
 }
 
 impl Account {
@@ -59,9 +60,14 @@ impl Account {
         self.profile().map(|profile| profile.organization)
     }
 
-    /// Whether it is registered and not suspended.
+    /// Whether its person asked to be forgotten.
+    pub fn is_erased(&self) -> bool {
+        self.profile().is_some_and(|profile| profile.erased)
+    }
+
+    /// Whether it is registered, not suspended and not erased.
     pub fn is_active(&self) -> bool {
-        self.profile().is_some_and(|profile| profile.active)
+        self.profile().is_some_and(|profile| profile.active && !profile.erased)
     }
 
     /// Whether its owner has proved the e-mail address.
@@ -125,6 +131,7 @@ impl Aggregate for Account {
                     active: true,
                     verified: false,
                     totp: false,
+                    erased: false,
                 }));
             }
             (Self::Absent, _) => {}
@@ -158,6 +165,10 @@ fn register(command: AccountCommand) -> Result<Vec<AccountEvent>, AccountError> 
 impl Profile {
     fn decide(&self, command: AccountCommand) -> Result<Vec<AccountEvent>, AccountError> {
         match command {
+            AccountCommand::Erase { .. } if self.erased => Ok(vec![]),
+            _ if self.erased => Err(AccountError::NotFound),
+            AccountCommand::Erase { .. } if self.roles.contains(Role::Admin) => Err(AccountError::OwnRights),
+            AccountCommand::Erase { at } => Ok(vec![AccountEvent::Erased { at }]),
             AccountCommand::Register { .. } => Err(AccountError::AlreadyRegistered),
             AccountCommand::EditProfile { .. } if !self.active => Err(AccountError::Suspended),
             AccountCommand::EditProfile { name, locale, at } => self.edit(name, locale, at),
@@ -276,6 +287,7 @@ impl Profile {
             AccountEvent::RolesChanged { to, .. } => self.roles = *to,
             AccountEvent::Suspended { .. } => self.active = false,
             AccountEvent::Reactivated { .. } => self.active = true,
+            AccountEvent::Erased { .. } => self.erased = true,
         }
     }
 }

@@ -167,6 +167,23 @@ fn who_is_shut_out_changes_nothing_but_takes_back_what_was_given_out() {
 }
 
 #[test]
+fn an_erased_account_is_not_there_any_more() {
+    let erase = || AccountCommand::Erase { at: at() };
+    let erased = AccountEvent::Erased { at: at() };
+    given::<Account>([registered(&[Role::Applicant])]).when(erase()).then([erased.clone()]);
+    given::<Account>([registered(&[Role::Applicant]), suspended()]).when(erase()).then([erased.clone()]);
+    given::<Account>([registered(&[Role::Applicant, Role::Admin])])
+        .when(erase())
+        .then_rejected(AccountError::OwnRights);
+    let history = || given::<Account>([registered(&[Role::Applicant]), erased.clone()]);
+    assert!(!history().state().is_active());
+    history().when(erase()).then_nothing();
+    for command in [register("a@b.org", "Ada", false), suspend(ADMIN), edit_profile("Eve", Locale::En)] {
+        history().when(command).then_rejected(AccountError::NotFound);
+    }
+}
+
+#[test]
 fn the_role_applicant_always_stays() {
     let (from, by) = (roles(&[Role::Applicant]), ADMIN);
     let change = |to: &[Role]| AccountCommand::ChangeRoles { roles: roles(to), by, at: at() };
@@ -265,6 +282,7 @@ fn every_event_ever_written_is_read_back() {
         },
         suspended(),
         AccountEvent::Reactivated { reason: text("sorry"), by, at },
+        AccountEvent::Erased { at },
     ];
     crate::golden::check::<Account>(&samples);
     assert_eq!(samples.each_ref().map(AccountEvent::event_type), AccountEvent::TYPES);

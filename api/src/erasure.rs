@@ -1,0 +1,155 @@
+//! Erasure: a person is forgotten, however often a process ends in the middle of it.
+//!
+//! First the wish is written down, then the account's last event is appended, then the key is destroyed and what has no
+//! further use is deleted. What was begun is finished by whichever process looks next.
+
+use std::time::Duration;
+
+use chrono::Utc;
+use commands::{CommandError, Context};
+use domain::account::{Account, AccountCommand};
+use domain::{Actor, Role};
+use event_store::Claim;
+use tokio::time::{Instant, MissedTickBehavior, interval};
+use uuid::Uuid;
+
+use crate::answer::Answered;
+use crate::app::App;
+use crate::auth::{ADDRESS, address_hash};
+use crate::error::command_problem;
+use crate::extract::Order;
+use crate::problem::{Problem, codes};
+
+/// How long ago a log-in may lie for what cannot be undone.
+const FRESH: Duration = Duration::from_secs(600);
+const LOOK_EVERY: Duration = Duration::from_secs(60);
+/// Younger wishes are being seen to by the process that took them.
+const LEFT_BEHIND: Duration = Duration::from_secs(60);
+const DEADLINE: Duration = Duration::from_secs(10);
+
+/// Forgets the caller.
+///
+/// # Errors
+/// A 403 when the log-in is not fresh, a 409 for an admin, a 503 when the store does not answer.
+pub async fn erase(app: &App, order: Order) -> Answered {
+    let (id, session) = (order.caller.id(), order.caller.session);
+    if !is_fresh(app, session).await? {
+        return Err(Problem::new(&codes::AUTH_STEP_UP_REQUIRED));
+    }
+    let claims = release(app, id).await?;
+    sqlx::query("insert into erasures (person_id) values ($1) on conflict do nothing")
+        .bind(id)
+        .execute(app.writes())
+        .await?;
+    let answer = app.execute_with::<Account>(id, AccountCommand::Erase { at: Utc::now() }, claims, order).await;
+    match &answer {
+        Ok(_) => {
+            // The event stands: what fails now is finished later.
+            if let Err(problem) = finish(app, id).await {
+                tracing::warn!(%problem, "an erasure is to be finished later");
+            }
+        }
+        Err(problem) if problem.is_refusal() => withdraw(app, id).await?,
+        Err(_) => {}
+    }
+    answer
+}
+
+async fn is_fresh(app: &App, session: Uuid) -> Result<bool, Problem> {
+    let fresh: Option<bool> = sqlx::query_scalar(
+        "select created_at > clock_timestamp() - make_interval(secs => $2) from sessions where id = $1",
+    )
+    .bind(session)
+    .bind(FRESH.as_secs_f64())
+    .fetch_optional(app.reads())
+    .await?;
+    Ok(fresh.unwrap_or(false))
+}
+
+/// The address is free for somebody else, or for the same person anew.
+async fn release(app: &App, id: Uuid) -> Result<Vec<Claim>, Problem> {
+    let (account, _) = app.commands().state::<Account>(id).await?;
+    let email = account.email().and_then(|email| email.get());
+    let claim =
+        |email: &String| Claim { kind: ADDRESS, value: address_hash(app.vault(), email), owner: id, release: true };
+    Ok(email.map(claim).into_iter().collect())
+}
+
+async fn withdraw(app: &App, id: Uuid) -> Result<(), Problem> {
+    let delete = "delete from erasures where person_id = $1 and finished_at is null";
+    sqlx::query(delete).bind(id).execute(app.writes()).await?;
+    Ok(())
+}
+
+/// Destroys the key, ends the sessions, deletes the secrets. Idempotent.
+async fn finish(app: &App, id: Uuid) -> Result<(), Problem> {
+    app.vault().erase(id).await?;
+    app.auth().sessions.end_all(id).await?;
+    app.auth().accounts.forget(id).await;
+    sqlx::query("delete from credentials where account_id = $1").bind(id).execute(app.writes()).await?;
+    sqlx::query("update erasures set finished_at = clock_timestamp() where person_id = $1 and finished_at is null")
+        .bind(id)
+        .execute(app.writes())
+        .await?;
+    Ok(())
+}
+
+/// Finishes, now and then, what other processes have left behind.
+pub fn keep_finishing(app: &App) {
+    let (app, stop) = (app.clone(), app.stop().clone());
+    let mut tick = interval(LOOK_EVERY);
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    tokio::spawn(async move {
+        while stop.run_until_cancelled(tick.tick()).await.is_some() {
+            if let Err(problem) = finish_left_behind(&app, LEFT_BEHIND).await {
+                tracing::warn!(%problem, "erasures that were begun could not be finished; trying again later");
+            }
+        }
+    });
+}
+
+/// Finishes every erasure that was asked for longer ago than `age`.
+///
+/// # Errors
+/// A 503 when the store does not answer.
+pub async fn finish_left_behind(app: &App, age: Duration) -> Result<(), Problem> {
+    let left: Vec<Uuid> = sqlx::query_scalar(
+        "select person_id from erasures
+         where finished_at is null and requested_at <= clock_timestamp() - make_interval(secs => $1)",
+    )
+    .bind(age.as_secs_f64())
+    .fetch_all(app.reads())
+    .await?;
+    for id in left {
+        let claims = release(app, id).await?;
+        let command = AccountCommand::Erase { at: Utc::now() };
+        match app.commands().execute::<Account>(id, command, context(id, claims)).await {
+            Ok(_) => finish(app, id).await?,
+            Err(CommandError::Rejected(_) | CommandError::Denied(_)) => withdraw(app, id).await?,
+            Err(error) => return Err(command_problem::<Account>(error)),
+        }
+    }
+    Ok(())
+}
+
+/// The person's own wish, carried out without their request.
+fn context(id: Uuid, claims: Vec<Claim>) -> Context {
+    let cause = Uuid::now_v7();
+    Context {
+        actor: Actor {
+            id,
+            roles: [Role::Applicant].into_iter().collect(),
+            organization: domain::access::DEFAULT_ORGANIZATION,
+        },
+        on_behalf_of: None,
+        request_id: cause.to_string(),
+        traceparent: None,
+        correlation_id: cause,
+        causation_id: cause,
+        client: None,
+        if_match: None,
+        idempotency: None,
+        claims,
+        deadline: Instant::now() + DEADLINE,
+    }
+}

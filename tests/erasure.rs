@@ -1,0 +1,179 @@
+//! Who asks to be forgotten is forgotten: on every disk, on every node, and for ever.
+
+use std::path::Path;
+
+use serde_json::{Value, json};
+use sqlx::{Connection, PgConnection};
+use uuid::Uuid;
+
+use crate::support::client::Client;
+use crate::support::data_directory::DataDirectory;
+use crate::support::process::Process;
+use crate::support::{database_url, eventually, execute};
+
+const PASSWORD: &str = "correct horse battery staple";
+
+/// Somebody with a name, an address and a browser that nobody else has, who has written it wherever text is taken.
+struct Marked {
+    mark: String,
+    client: Client,
+    id: Uuid,
+    dossier: String,
+    post: String,
+}
+
+async fn marked(system: &Client, pro: &Client) -> Marked {
+    let mark = Uuid::now_v7().simple().to_string();
+    let body = json!({ "email": format!("{mark}@capitune.test"), "password": PASSWORD, "name": format!("N{mark}") });
+    let registered = system.post("/api/auth/register", body).await.expect(201);
+    let client = system.with_token(registered.body["token"].as_str().unwrap());
+    let id = registered.body["user"]["id"].as_str().unwrap().parse().unwrap();
+    let body = json!({ "title": "A request", "category": "housing", "description": format!("D{mark}"),
+                       "fields": { "street": format!("F{mark}") } });
+    let dossier = client.post("/api/dossiers", body).await.expect(201).header("location").to_owned();
+    client.put(&dossier, json!({ "fields": { "list": [mark, 1] } })).await.expect(200);
+    client.post(&format!("{dossier}/submit"), json!({ "note": format!("S{mark}") })).await.expect(200);
+    let message = json!({ "reason": "incomplete", "message": format!("to N{mark}") });
+    pro.post(&format!("{dossier}/request-changes"), message).await.expect(200);
+    let body = json!({ "body": format!("P{mark}") });
+    let post = client.post("/api/posts", body).await.expect(201).header("location").to_owned();
+    client.post(&format!("{post}/comments"), json!({ "body": format!("C{mark}") })).await.expect(201);
+    let last = client.put("/api/users/me", json!({ "name": format!("R{mark}") })).await.expect(200);
+    for path in [&dossier, &post, &format!("/api/users/{id}")] {
+        let path = format!("{path}?minPosition={}", last.position());
+        assert!(client.get(&path).await.expect(200).body.to_string().contains(&mark), "{path}");
+    }
+    Marked { mark, client, id, dossier, post }
+}
+
+/// The files below `directory` that hold `mark`, as it is or in hexadecimal.
+fn files_with(directory: &Path, mark: &str) -> Vec<String> {
+    let hexadecimal: String = mark.bytes().map(|byte| format!("{byte:02x}")).collect();
+    let mut found = Vec::new();
+    let mut looked_at = 0;
+    let mut folders = vec![directory.to_owned()];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap().flatten() {
+            let path = entry.path();
+            let kind = entry.file_type().unwrap();
+            if kind.is_dir() {
+                folders.push(path);
+            } else if kind.is_file() {
+                // Postgres removes files while we look.
+                let bytes = std::fs::read(&path).unwrap_or_default();
+                looked_at += 1;
+                if [mark, &hexadecimal].iter().any(|mark| memchr::memmem::find(&bytes, mark.as_bytes()).is_some()) {
+                    found.push(path.display().to_string());
+                }
+            }
+        }
+    }
+    assert!(looked_at > 500, "a whole cluster has more files than {looked_at}");
+    found
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_file_holds_what_is_personal_before_or_after_an_erasure() {
+    let directory = DataDirectory::new();
+    let system = directory.start().await;
+    let pro = system.admin().await.register_with_roles("Grace", &["applicant", "pro"]).await;
+    let Marked { mark, client, dossier, .. } = marked(&system.client(), &pro).await;
+    let url = directory.attached().database_url;
+    execute(&url, "checkpoint").await;
+    assert_eq!(files_with(directory.path(), &mark), [""; 0]);
+    // The search finds what is there: a title is in clear.
+    let title = Uuid::now_v7().simple().to_string();
+    client.put(&dossier, json!({ "title": title })).await.expect(200);
+    execute(&url, "checkpoint").await;
+    assert!(!files_with(directory.path(), &title).is_empty());
+    client.delete("/api/users/me").await.expect(200);
+    execute(&url, "checkpoint").await;
+    assert_eq!(files_with(directory.path(), &mark), [""; 0]);
+    assert!(!system.output().contains(&mark));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn on_every_node_nothing_of_an_erased_person_is_shown_and_nothing_more_is_recorded() {
+    let url = database_url().await;
+    let (one, other) = (Process::api(&url, &[]).await, Process::api(&url, &[]).await);
+    let pro = one.admin().await.register_with_roles("Grace", &["applicant", "pro"]).await;
+    let auditor = one.admin().await.register_with_roles("Alan", &["applicant", "auditor"]).await;
+    let Marked { mark, client, id, dossier, post } = marked(&one.client(), &pro).await;
+    let history = format!("{dossier}/history");
+    let auditor = auditor.at(&other.url());
+    assert!(auditor.get(&history).await.expect(200).body.to_string().contains(&mark));
+    let theirs = client.at(&other.url());
+    theirs.get("/api/users/me").await.expect(200);
+
+    let erased = client.delete("/api/users/me").await.expect(200);
+    client.get("/api/users/me").await.expect_problem(401, "auth.session_ended");
+    eventually("the other node ends the session", || async { theirs.get("/api/users/me").await.status == 401 }).await;
+    for path in [&dossier, &history, &post, &format!("{post}/comments"), &format!("/api/users/{id}")] {
+        let at = format!("{path}?minPosition={}", erased.position());
+        let path = if path.ends_with("history") { path } else { &at };
+        eventually("the other node shows nothing", || async {
+            let answer = auditor.get(path).await;
+            answer.status == 200 && !answer.body.to_string().contains(&mark)
+        })
+        .await;
+    }
+    let shown = auditor.get(&dossier).await.expect(200);
+    assert_eq!((&shown.body["title"], &shown.body["description"]), (&json!("A request"), &Value::Null));
+    let log = auditor.get(&history).await.expect(200);
+    assert_eq!(log.body["items"][0]["type"], "DossierCreated");
+
+    let admin = other.admin().await;
+    let users = admin.get(&format!("/api/admin/users?minPosition={}", erased.position())).await.expect(200);
+    let user = users.body["items"].as_array().unwrap().iter().find(|user| user["id"] == json!(id)).unwrap();
+    assert_eq!((&user["status"], &user["email"], &user["name"]), (&json!("erased"), &Value::Null, &Value::Null));
+    let body = json!({ "status": "active", "reason": "come back" });
+    admin.put(&format!("/api/admin/users/{id}/status"), body).await.expect_problem(404, "account.not_found");
+    // What would have to be sealed for them is refused.
+    let message = json!({ "motivation": "no" });
+    pro.post(&format!("{dossier}/refuse"), message).await.expect(409);
+
+    // The address is nobody's any more.
+    let email = format!("{mark}@capitune.test");
+    let body = json!({ "email": email, "password": PASSWORD });
+    one.client().post("/api/auth/login", body).await.expect_problem(401, "auth.invalid_credentials");
+    let body = json!({ "email": email, "password": PASSWORD, "name": "Somebody else" });
+    let newcomer = one.client().post("/api/auth/register", body).await.expect(201);
+    assert_ne!(newcomer.body["user"]["id"], json!(id));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_erasure_that_was_interrupted_is_finished_by_the_next_process() {
+    let url = database_url().await;
+    let first = Process::api(&url, &[]).await;
+    let pro = first.admin().await.register_with_roles("Grace", &["applicant", "pro"]).await;
+    let Marked { mark, client, id, .. } = marked(&first.client(), &pro).await;
+    first.kill();
+    // As if it had ended right after the wish was written down.
+    let wish = format!("insert into erasures (person_id, requested_at) values ('{id}', now() - interval '2 minutes')");
+    execute(&url, &wish).await;
+    let second = Process::api(&url, &[]).await;
+    let client = client.at(&second.url());
+    eventually("it is finished", || async { client.get("/api/users/me").await.status == 401 }).await;
+    eventually("the name is gone", || async {
+        let card = pro.at(&second.url()).get(&format!("/api/users/{id}")).await;
+        card.status == 200 && !card.body.to_string().contains(&mark)
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn erasing_takes_a_fresh_log_in_and_admins_stay() {
+    let url = database_url().await;
+    let system = Process::api(&url, &[]).await;
+    let admin = system.admin().await;
+    admin.delete("/api/users/me").await.expect_problem(409, "account.own_rights");
+    admin.get("/api/users/me").await.expect(200);
+    let ada = system.client().register("Ada").await;
+    let path = ada.create_dossier("A request").await.header("location").to_owned();
+    execute(&url, "update sessions set created_at = created_at - interval '11 minutes'").await;
+    ada.delete("/api/users/me").await.expect_problem(403, "auth.step_up_required");
+    ada.get(&path).await.expect(200);
+    let mut connection = PgConnection::connect(&url).await.unwrap();
+    let wishes: i64 = sqlx::query_scalar("select count(*) from erasures").fetch_one(&mut connection).await.unwrap();
+    assert_eq!(wishes, 0);
+}
