@@ -166,6 +166,28 @@ async fn every_setting_is_shown_with_where_it_comes_from_and_secrets_are_not() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_demonstration_is_not_slowed_down_by_the_limits_that_hold_for_everybody_else() {
+    let directory = DataDirectory::new();
+    let limited = |arguments: &[&str]| {
+        let mut command = directory.command(arguments);
+        command.env("CAPITUNE_RATE_LIMIT_AUTH", "2").env("CAPITUNE_RATE_LIMIT_GENERAL", "10");
+        command
+    };
+    let system = start(limited(&[])).await;
+    let mut demo = limited(&["demo", "--dossiers", "12"]);
+    demo.env("CAPITUNE_LISTEN", system.url().replace("http://", ""));
+    let (code, said) = run(demo).await;
+    assert_eq!(code, Some(0), "{said}");
+    for _ in 0..10 {
+        let body = json!({ "email": "nobody@capitune.test", "password": "not the password" });
+        if system.client().post("/api/auth/login", body).await.status == 429 {
+            return;
+        }
+    }
+    panic!("everybody else is not limited");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn another_master_key_than_the_logs_is_refused() {
     let (url, nats_url) = (database_url().await, &servers().await.nats_url);
     Process::api(&url, &[]).await.kill();

@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use crate::auth::{Auth, AuthError};
 use crate::config::{AddressRange, Config};
 use crate::jobs::Jobs;
+use crate::rate_limit::Limiter;
 
 /// The longest that a client may ask us to wait.
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
@@ -52,6 +53,7 @@ struct Inner {
     body_limit: usize,
     request_timeout: Duration,
     trusted_proxies: Vec<AddressRange>,
+    limiter: Limiter,
     unsafe_durability: bool,
     metrics_apart: bool,
 }
@@ -64,6 +66,7 @@ impl App {
     pub fn new(config: &Config, parts: Parts) -> Result<Self, AuthError> {
         let commands = Commands::new(parts.store.clone(), &parts.database);
         let auth = Auth::new(&parts.database, &parts.store, commands.clone())?;
+        let limiter = Limiter::start(config.rate_limits, &parts.database, parts.stop.clone());
         let jobs = Jobs::new(parts.store.clone(), parts.database.clone(), parts.stop.clone());
         // Of its own: how busy the others are says nothing about Postgres.
         let health_pool = PgPoolOptions::new().max_connections(1).connect_lazy_with(parts.database.connect_options());
@@ -77,6 +80,7 @@ impl App {
                 body_limit: config.body_limit,
                 request_timeout: config.request_timeout,
                 trusted_proxies: config.trusted_proxies.clone(),
+                limiter,
                 unsafe_durability: config.unsafe_durability,
                 metrics_apart: config.metrics_listen.is_some(),
             }),
@@ -171,6 +175,11 @@ impl App {
     /// The proxies whose forwarded headers count.
     pub fn trusted_proxies(&self) -> &[AddressRange] {
         &self.inner.trusted_proxies
+    }
+
+    /// Counts requests.
+    pub fn limiter(&self) -> &Limiter {
+        &self.inner.limiter
     }
 
     /// Whether a Postgres that may lose commits is accepted.

@@ -43,7 +43,12 @@ pub async fn edge(State(app): State<App>, mut request: Request, next: Next) -> R
     let info = Arc::new(RequestInfo::read(request.headers(), request.extensions(), app.trusted_proxies()));
     let (method, uri) = (request.method().clone(), request.uri().clone());
     let route = request.extensions().get::<MatchedPath>().cloned();
-    let response = match refuse(&request) {
+    let refused = refuse(&request);
+    let counted = match refused {
+        Some(_) => None,
+        None => app.limiter().count(&app, &mut request, &info).await,
+    };
+    let response = match refused.or_else(|| counted.and_then(|counted| counted.refusal())) {
         Some(problem) => problem.into_response(),
         None => {
             request.extensions_mut().insert(info.clone());
@@ -52,6 +57,9 @@ pub async fn edge(State(app): State<App>, mut request: Request, next: Next) -> R
     };
     let mut response = with_problem(response, &info, &uri);
     decorate(response.headers_mut(), &info, uri.path());
+    if let Some(counted) = counted {
+        counted.mark(response.headers_mut());
+    }
     let route = route.as_ref().map_or("none", MatchedPath::as_str);
     count(&method, route, response.status(), started.elapsed());
     // A read model that lags is no failure of the request.

@@ -17,6 +17,7 @@ mod lingering;
 mod metadata;
 mod openapi;
 mod problem;
+mod rate_limit;
 mod reads;
 mod routes;
 mod server;

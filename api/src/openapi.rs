@@ -70,6 +70,10 @@ fn complete_operation(path: &str, method: &str, operation: &mut Map<String, Valu
     } else if path.starts_with("/api/auth") {
         failures.extend([401, 403, 409]);
     }
+    let counted = path.starts_with("/api/");
+    if counted {
+        failures.push(429);
+    }
     if path.contains('{') {
         failures.push(404);
         add_id(path, operation);
@@ -80,7 +84,7 @@ fn complete_operation(path: &str, method: &str, operation: &mut Map<String, Valu
     }
     if let Some(responses) = operation.get_mut("responses").and_then(Value::as_object_mut) {
         for (_, success) in responses.iter_mut().filter(|(status, _)| status.starts_with('2')) {
-            success["headers"] = success_headers(method, public, path.contains("{id}"));
+            success["headers"] = success_headers(method, public, counted, path.contains("{id}"));
         }
         for status in failures {
             let problem = json!({ "$ref": format!("#/components/responses/Problem{status}") });
@@ -99,8 +103,11 @@ fn add_id(path: &str, operation: &mut Map<String, Value>) {
     }
 }
 
-fn success_headers(method: &str, public: bool, one: bool) -> Value {
+fn success_headers(method: &str, public: bool, counted: bool, one: bool) -> Value {
     let mut names = vec![("X-Request-Id", "RequestId")];
+    if counted {
+        names.extend([("RateLimit", "RateLimit"), ("RateLimit-Policy", "RateLimitPolicy")]);
+    }
     if !public {
         names.push(("Capitune-Position", "Position"));
         if one || method != "get" {
@@ -149,6 +156,8 @@ fn headers() -> Value {
                                       model was.", "schema": { "type": "integer", "format": "int64" } },
         "ETag": text("The version, quoted."),
         "Location": text("With 201: where the new resource is."),
+        "RateLimit": text("How many requests are left (`r`), and in how many seconds they are renewed (`t`)."),
+        "RateLimitPolicy": text("The limit's name, how many requests it allows (`q`) and in how many seconds (`w`)."),
         "Replayed": text("`true` when the answer is that of an earlier request with the same key."),
         "PreferenceApplied": text("`return=representation` when the body is the resource."),
     })

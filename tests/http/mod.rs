@@ -12,6 +12,7 @@ mod dossiers;
 mod history;
 mod hostile;
 mod idempotency;
+mod limits;
 mod lists;
 mod live_events;
 mod openapi;

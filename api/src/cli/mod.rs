@@ -19,8 +19,7 @@ pub use system::{Roles, System};
 
 use crate::config::Config;
 use crate::{demo, telemetry};
-use connection::Connection;
-pub use connection::Servers;
+pub use connection::{Connection, Servers};
 
 /// Capitune: application files, their review and their history.
 ///

@@ -7,8 +7,7 @@ mod people;
 
 use indicatif::{ProgressBar, ProgressStyle};
 
-use crate::cli::{CliError, Roles, System};
-use crate::cli::{Servers, welcome};
+use crate::cli::{CliError, Connection, Roles, Servers, System, welcome};
 use crate::config::Config;
 use client::Client;
 use people::Cast;
@@ -47,15 +46,24 @@ pub enum DemoError {
 pub async fn run(config: &Config, dossiers: u32) -> Result<(), CliError> {
     let client = Client::new(config.listen)?;
     if client.is_there().await {
-        return Ok(fill(config, &client, dossiers).await?);
+        return Ok(fill(config, &with_pass(config, client).await, dossiers).await?);
     }
     let system = System::start(config, Servers::Own, Roles::all()).await?;
-    let filled = fill(config, &client, dossiers).await;
+    let filled = fill(config, &with_pass(config, client).await, dossiers).await;
     if filled.is_err() {
         system.end().await;
         return Ok(filled?);
     }
     system.run().await
+}
+
+/// Without the system's master key the demonstration respects its limits, and takes its time.
+async fn with_pass(config: &Config, client: Client) -> Client {
+    let store = async { Connection::open(config, Servers::Attached).await?.store(config).await };
+    match store.await {
+        Ok(store) => client.with_pass(store),
+        Err(_) => client,
+    }
 }
 
 async fn fill(config: &Config, client: &Client, dossiers: u32) -> Result<(), DemoError> {

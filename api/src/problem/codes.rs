@@ -97,6 +97,7 @@ codes! {
     EVENT_INVALID 422 "event.invalid" "Some of the live event's fields cannot be accepted" "Certains champs de l'événement ne peuvent pas être acceptés"
     CONTENT_INVALID 422 "content.invalid" "The content cannot be stored" "Le contenu ne peut pas être enregistré"
 
+    RATE_LIMITED 429 "request.rate_limited" "Too many requests; try again later" "Trop de requêtes ; réessayez plus tard"
     HEADERS_TOO_LARGE 431 "headers.too_large" "The headers are too large" "Les en-têtes sont trop grands"
 
     INTERNAL 500 "internal" "Something went wrong on our side" "Une erreur est survenue de notre côté"

@@ -1,0 +1,247 @@
+//! Rate limits that hold across nodes: each node takes a caller's requests of a minute in blocks, and asks the
+//! database again only when a block is used up.
+//!
+//! A limit counts in fixed windows, the minutes of the clock, so that up to twice as many may come around the turn of
+//! one.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use axum::extract::{FromRequestParts, Request};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method};
+use event_store::{Database, Vault};
+use moka::sync::Cache;
+use sqlx::PgPool;
+use tokio::sync::Mutex;
+use tokio::time::{MissedTickBehavior, interval, timeout};
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use crate::app::App;
+use crate::auth::Caller;
+use crate::config::RateLimits;
+use crate::extract::same;
+use crate::metadata::RequestInfo;
+use crate::problem::{Problem, codes};
+
+/// What lifts the limits for who holds the master key: `capitune demo`.
+pub static PASS: HeaderName = HeaderName::from_static("capitune-pass");
+static LIMIT: HeaderName = HeaderName::from_static("ratelimit");
+static POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
+
+/// Callers that are remembered, at most.
+const CALLERS: u64 = 100_000;
+const WINDOW_SECONDS: u64 = 60;
+/// A block is this part of the limit: the more, the fewer questions, and the more is left unused on a quiet node.
+const BLOCKS: u32 = 10;
+/// Longer than this nobody waits to be counted.
+const PATIENCE: Duration = Duration::from_millis(500);
+const SWEEP_EVERY: Duration = Duration::from_secs(300);
+
+/// Who is counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Who {
+    /// An account, on all routes but those of authentication.
+    Account(Uuid),
+    /// An address, on all routes but those of authentication.
+    Address(IpAddr),
+    /// An address, on the routes of authentication.
+    Authenticating(IpAddr),
+}
+
+/// What is left to one caller in a minute, as far as this node knows.
+#[derive(Debug, Default)]
+struct Left {
+    minute: u64,
+    /// Of the blocks that this node has taken.
+    here: u32,
+    /// That no node had taken when this one asked last.
+    elsewhere: u32,
+    /// That this node has taken, which counts even when the database does not.
+    mine: u32,
+}
+
+/// One request, counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Counted {
+    policy: &'static str,
+    limit: u32,
+    left: u32,
+    allowed: bool,
+    /// Seconds until the window ends.
+    reset: u64,
+}
+
+/// The limits of one node.
+pub struct Limiter {
+    limits: RateLimits,
+    writes: PgPool,
+    callers: Cache<Who, Arc<Mutex<Left>>>,
+}
+
+impl Limiter {
+    /// Counts by these limits, and sweeps old counts until `stop`.
+    pub fn start(limits: RateLimits, database: &Database, stop: CancellationToken) -> Self {
+        let writes = database.writes.clone();
+        tokio::spawn(async move { stop.run_until_cancelled(keep_swept(writes)).await });
+        let idle = Duration::from_secs(2 * WINDOW_SECONDS);
+        let callers = Cache::builder().max_capacity(CALLERS).time_to_idle(idle).build();
+        Self { limits, writes: database.writes.clone(), callers }
+    }
+
+    /// Counts a request; nothing for those that no limit is meant for. Finding out who calls leaves the caller with the
+    /// request.
+    pub async fn count(&self, app: &App, request: &mut Request, info: &RequestInfo) -> Option<Counted> {
+        let path = request.uri().path();
+        let free = path.starts_with("/health/") || path.starts_with("/docs") || path.starts_with("/api-docs");
+        if free || matches!(path, "/metrics" | "/api/openapi.json") || request.method() == Method::OPTIONS {
+            return None;
+        }
+        let address = info.client.as_ref()?.address.parse().map(network).ok()?;
+        let authenticating = path.starts_with("/api/auth/");
+        let (policy, limit) =
+            if authenticating { ("auth", self.limits.auth) } else { ("general", self.limits.general) };
+        if limit == 0 || has_pass(app.vault(), request.headers()) {
+            return None;
+        }
+        let who = if authenticating { Who::Authenticating(address) } else { who(app, request, address).await };
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+        let left = self.take(app.vault(), who, limit, now / WINDOW_SECONDS).await;
+        let reset = WINDOW_SECONDS - now % WINDOW_SECONDS;
+        Some(Counted { policy, limit, left: left.unwrap_or(0), allowed: left.is_some(), reset })
+    }
+
+    /// Takes one of the caller's requests; how many are left then, nothing when there was none.
+    async fn take(&self, vault: &Vault, who: Who, limit: u32, minute: u64) -> Option<u32> {
+        let entry = self.callers.get_with(who, Arc::default);
+        let mut left = entry.lock().await;
+        if left.minute != minute {
+            *left = Left { minute, elsewhere: limit, ..Left::default() };
+        }
+        if left.here == 0 && left.elsewhere > 0 {
+            self.take_block(vault, who, limit, &mut left).await;
+        }
+        left.here = left.here.checked_sub(1)?;
+        Some(left.here + left.elsewhere)
+    }
+
+    async fn take_block(&self, vault: &Vault, who: Who, limit: u32, left: &mut Left) {
+        let block = (limit / BLOCKS).max(1);
+        let bucket = vault.keyed_hash("rate limit", format!("{who:?}").as_bytes());
+        // Every node's block is another part of the count, and only what lies below the limit is given.
+        let taken = sqlx::query_scalar::<_, i32>(
+            "insert into rate_limits (bucket, minute, taken) values ($1, $2, $3)
+             on conflict (bucket, minute) do update set taken = rate_limits.taken + excluded.taken
+             returning taken",
+        )
+        .bind(bucket.as_slice())
+        .bind(left.minute.cast_signed())
+        .bind(block.cast_signed())
+        .fetch_one(&self.writes);
+        let taken = match timeout(PATIENCE, taken).await {
+            Ok(Ok(taken)) => taken.unsigned_abs().max(left.mine + block),
+            // To refuse everybody because nobody counts would be worse than to count alone.
+            Ok(Err(_)) | Err(_) => left.mine + block,
+        };
+        left.mine += block;
+        let before = taken - block;
+        left.here = limit.saturating_sub(before).min(block);
+        left.elsewhere = limit.saturating_sub(taken);
+    }
+}
+
+/// The account behind a valid token, or else the address.
+async fn who(app: &App, request: &mut Request, address: IpAddr) -> Who {
+    let (mut parts, body) = std::mem::take(request).into_parts();
+    let caller = Caller::from_request_parts(&mut parts, app).await;
+    *request = Request::from_parts(parts, body);
+    caller.map_or(Who::Address(address), |caller| Who::Account(caller.id()))
+}
+
+/// Whoever has an IPv6 address has at least 2^64 of them.
+fn network(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(address) => IpAddr::V6((address.to_bits() & !u128::from(u64::MAX)).into()),
+        address => address,
+    }
+}
+
+/// The pass of this minute.
+pub fn pass(vault: &Vault) -> HeaderValue {
+    HeaderValue::from_str(&pass_of(vault, minute())).unwrap_or(HeaderValue::from_static(""))
+}
+
+fn has_pass(vault: &Vault, headers: &HeaderMap) -> bool {
+    let Some(shown) = headers.get(&PASS) else { return false };
+    let minute = minute();
+    [minute, minute.saturating_sub(1)]
+        .into_iter()
+        .any(|minute| same(pass_of(vault, minute).as_bytes(), shown.as_bytes()))
+}
+
+fn minute() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs() / WINDOW_SECONDS
+}
+
+fn pass_of(vault: &Vault, minute: u64) -> String {
+    let hash = vault.keyed_hash("rate limit pass", &minute.to_be_bytes());
+    hash.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+impl Counted {
+    /// Why the request is not served, if it is not.
+    pub fn refusal(&self) -> Option<Problem> {
+        let wait = u32::try_from(self.reset).unwrap_or(u32::MAX);
+        (!self.allowed).then(|| Problem::new(&codes::RATE_LIMITED).with_retry_after(wait))
+    }
+
+    /// Tells how much is left.
+    pub fn mark(&self, headers: &mut HeaderMap) {
+        let Self { policy, limit, left, reset, .. } = self;
+        let policy_line = format!("\"{policy}\";q={limit};w={WINDOW_SECONDS}");
+        for (name, line) in [(&POLICY, policy_line), (&LIMIT, format!("\"{policy}\";r={left};t={reset}"))] {
+            if let Ok(value) = HeaderValue::from_str(&line) {
+                headers.insert(name, value);
+            }
+        }
+    }
+}
+
+async fn keep_swept(writes: PgPool) {
+    let mut tick = interval(SWEEP_EVERY);
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tick.tick().await;
+        let delete = "delete from rate_limits where minute < $1";
+        let old = minute().saturating_sub(2).cast_signed();
+        if let Err(error) = sqlx::query(delete).bind(old).execute(&writes).await {
+            tracing::debug!(%error, "old counts could not be swept");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_counts_by_its_network() {
+        let network_of = |address: &str| network(address.parse().unwrap()).to_string();
+        assert_eq!(network_of("203.0.113.7"), "203.0.113.7");
+        assert_eq!(network_of("::ffff:203.0.113.7"), "203.0.113.7");
+        assert_eq!(network_of("2001:db8:1:2:3:4:5:6"), "2001:db8:1:2::");
+        assert_eq!(network_of("2001:db8:1:2:ffff::1"), network_of("2001:db8:1:2::9"));
+        assert_ne!(network_of("2001:db8:1:3::1"), network_of("2001:db8:1:2::1"));
+    }
+
+    #[test]
+    fn callers_without_number_take_no_memory_without_end() {
+        let callers: Cache<Who, Arc<Mutex<Left>>> = Cache::new(1000);
+        for number in 0..100_000 {
+            callers.get_with(Who::Account(Uuid::from_u128(number)), Arc::default);
+        }
+        callers.run_pending_tasks();
+        assert!(callers.entry_count() <= 1000);
+    }
+}
