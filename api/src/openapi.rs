@@ -51,7 +51,7 @@ pub fn complete(document: &Document) -> Vec<u8> {
 
 fn complete_operation(path: &str, method: &str, operation: &mut Map<String, Value>) {
     let public = operation.contains_key("security");
-    let command = method != "get" && !public && path != "/api/auth/logout";
+    let command = method != "get" && !public && !path.starts_with("/api/auth/");
     let mut common = vec!["RequestId", "Traceparent", "AcceptLanguage"];
     let mut failures = vec![400, 408, 414, 421, 422, 431, 500, 503];
     if command {

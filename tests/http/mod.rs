@@ -24,6 +24,7 @@ mod problems;
 mod raw;
 mod read_your_writes;
 mod schemas;
+mod sessions;
 mod tokens;
 
 use std::process::{ChildStdin, Command, Stdio};

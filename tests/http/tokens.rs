@@ -3,7 +3,7 @@
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use ring::hmac;
-use ring::signature::{Ed25519KeyPair, KeyPair};
+use ring::signature::{ED25519, Ed25519KeyPair, KeyPair, UnparsedPublicKey};
 use serde_json::json;
 
 use super::*;
@@ -257,4 +257,25 @@ async fn a_token_comes_in_one_place_only() {
     let account = nobody.post("/api/auth/register", body).await.expect(201);
     let refresh = account.body["refreshToken"].as_str().unwrap();
     nobody.with_token(refresh).get("/api/users/me").await.expect_problem(401, "auth.invalid_token");
+}
+
+#[tokio::test]
+async fn anybody_can_verify_a_token_by_the_public_key() {
+    let ada = applicant().await;
+    let answer = nobody().await.get("/api/auth/jwks.json").await.expect(200);
+    let keys = answer.body["keys"].as_array().unwrap();
+    assert_eq!(keys.len(), 1);
+    assert_eq!(names(&keys[0]), ["alg", "crv", "kid", "kty", "use", "x"]);
+    let (content, signature) = ada.token().rsplit_once('.').unwrap();
+    let decode = |text: &str| URL_SAFE_NO_PAD.decode(text).unwrap();
+    let header: Value = serde_json::from_slice(&decode(content.split('.').next().unwrap())).unwrap();
+    assert_eq!((&header["kid"], &header["alg"]), (&keys[0]["kid"], &keys[0]["alg"]));
+    let key = UnparsedPublicKey::new(&ED25519, decode(keys[0]["x"].as_str().unwrap()));
+    key.verify(content.as_bytes(), &decode(signature)).unwrap();
+}
+
+#[tokio::test]
+async fn a_key_of_another_name_is_not_ours() {
+    let forge = Forge::open().await;
+    forge.refuses(&forge.with_header("kid", json!("another")), "another key's name").await;
 }

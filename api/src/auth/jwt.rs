@@ -1,13 +1,17 @@
 //! Access tokens: JWTs signed with Ed25519, by a key that every process of an instance derives for itself.
 
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chrono::Utc;
 use event_store::Vault;
 use jsonwebtoken::crypto::{CryptoProvider, JwtSigner, JwtVerifier, KeyUtils};
 use jsonwebtoken::errors::{Error, ErrorKind};
 use jsonwebtoken::signature::{self, Signer, Verifier};
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
+use ring::digest::{SHA256, digest};
 use ring::signature::{ED25519, Ed25519KeyPair, KeyPair, UnparsedPublicKey};
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 use uuid::Uuid;
 
 /// How long an access token is good, in seconds.
@@ -40,9 +44,36 @@ pub struct Claims {
     pub sid: Uuid,
 }
 
+/// The public key of access tokens, as RFC 8037 describes it.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct Jwk {
+    /// `OKP`.
+    kty: &'static str,
+    /// `Ed25519`.
+    crv: &'static str,
+    /// `sig`.
+    r#use: &'static str,
+    /// `EdDSA`.
+    alg: &'static str,
+    /// The thumbprint of RFC 7638, by which the header of a token names its key.
+    kid: String,
+    /// The key itself, base64url.
+    x: String,
+}
+
+impl Jwk {
+    fn new(public: &[u8]) -> Self {
+        let x = URL_SAFE_NO_PAD.encode(public);
+        let required = format!(r#"{{"crv":"Ed25519","kty":"OKP","x":"{x}"}}"#);
+        let kid = URL_SAFE_NO_PAD.encode(digest(&SHA256, required.as_bytes()));
+        Self { kty: "OKP", crv: "Ed25519", r#use: "sig", alg: "EdDSA", kid, x }
+    }
+}
+
 /// Signs and verifies the access tokens of one instance.
 pub struct Jwt {
     issuer: String,
+    public: Jwk,
     signing: EncodingKey,
     verifying: DecodingKey,
     validation: Validation,
@@ -67,10 +98,16 @@ impl Jwt {
         validation.set_required_spec_claims(&["exp", "nbf", "iss", "aud", "sub"]);
         Ok(Self {
             issuer,
+            public: Jwk::new(&public),
             signing: EncodingKey::from_ed_der(&seed),
             verifying: DecodingKey::from_ed_der(&public),
             validation,
         })
+    }
+
+    /// The key that tokens are verified by.
+    pub fn public(&self) -> &Jwk {
+        &self.public
     }
 
     /// A token for one session of an account.
@@ -91,13 +128,16 @@ impl Jwt {
         };
         let mut header = Header::new(Algorithm::EdDSA);
         header.typ = Some(TYPE.to_owned());
+        header.kid = Some(self.public.kid.clone());
         jsonwebtoken::encode(&header, &claims, &self.signing)
     }
 
     /// What a token says, if it is one of ours and good now.
     pub fn verify(&self, token: &str) -> Option<Claims> {
         let data = jsonwebtoken::decode::<Claims>(token, &self.verifying, &self.validation).ok()?;
-        let ours = data.header.typ.as_deref() == Some(TYPE) && data.header.crit.is_none();
+        // There is one key: another name is not looked up, but refused.
+        let known = data.header.kid.as_ref().is_none_or(|kid| *kid == self.public.kid);
+        let ours = known && data.header.typ.as_deref() == Some(TYPE) && data.header.crit.is_none();
         let Claims { iat, nbf, exp, .. } = data.claims;
         let now = Utc::now().timestamp();
         let timely = iat <= now + LEEWAY as i64 && nbf <= exp && exp - iat <= i64::from(LIFETIME);

@@ -21,10 +21,10 @@ use uuid::Uuid;
 pub use accounts::{Accounts, Standing};
 pub use caller::Caller;
 pub use first_admin::{FirstAdminError, NewAdmin, ensure_first_admin};
-pub use jwt::LIFETIME;
+pub use jwt::{Jwk, LIFETIME};
 pub use passwords::{Passwords, check as check_password, is_too_long as is_password_too_long};
 pub use registration::{Registration, register};
-pub use sessions::{Session, Sessions};
+pub use sessions::{ActiveSession, Session, Sessions};
 pub use tokens::AccessTokens;
 
 use crate::problem::Problem;

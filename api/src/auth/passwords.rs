@@ -82,13 +82,13 @@ fn argon2() -> Result<Argon2<'static>, password_hash::Error> {
 }
 
 /// Checks a new password, before anything is computed of it.
-pub fn check(errors: &mut Vec<FieldError>, password: &str) {
+pub fn check(errors: &mut Vec<FieldError>, pointer: &str, password: &str) {
     if password.chars().count() < SHORTEST {
         let detail = format!("must have at least {SHORTEST} characters");
-        errors.push(FieldError::new("/password", "field.too_short", detail));
+        errors.push(FieldError::new(pointer, "field.too_short", detail));
     } else if password.len() > LONGEST_BYTES {
         let detail = format!("must take at most {LONGEST_BYTES} bytes");
-        errors.push(FieldError::new("/password", "field.too_long", detail));
+        errors.push(FieldError::new(pointer, "field.too_long", detail));
     }
 }
 
@@ -115,7 +115,7 @@ mod tests {
     fn a_password_is_neither_short_nor_endless() {
         let refused = |password: &str| {
             let mut errors = Vec::new();
-            check(&mut errors, password);
+            check(&mut errors, "/password", password);
             errors.first().map(|error| error.code.clone())
         };
         assert_eq!(refused("1234567").as_deref(), Some("field.too_short"));

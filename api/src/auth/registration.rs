@@ -68,6 +68,6 @@ fn check(command: &AccountCommand, password: &str) -> Result<(), Problem> {
         Some(RejectionKind::Invalid(errors)) => errors,
         _ => Vec::new(),
     };
-    check_password(&mut errors, password);
+    check_password(&mut errors, "/password", password);
     if errors.is_empty() { Ok(()) } else { Err(Problem::new(&codes::ACCOUNT_INVALID).with_errors(errors)) }
 }

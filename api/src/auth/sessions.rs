@@ -1,14 +1,20 @@
 //! Sessions: one row per log-in, with the hash of the one refresh token that is good now.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use event_store::{Database, StoreError, Vault};
+use chrono::{DateTime, Utc};
+use domain::account::Account;
+use domain::metadata::Client;
+use domain::{Aggregate, Personal};
+use event_store::{Database, StoreError, StreamId, Vault};
 use moka::future::Cache;
 use ring::rand::{SecureRandom, SystemRandom};
+use serde_json::value::RawValue;
 use sqlx::PgPool;
-use std::sync::Arc;
+use sqlx::types::Json;
 use uuid::Uuid;
 
 use crate::extract::same;
@@ -39,6 +45,23 @@ pub struct Session {
     pub refresh_token: String,
 }
 
+/// A session as its account sees it.
+#[derive(Debug)]
+pub struct ActiveSession {
+    /// Its id.
+    pub id: Uuid,
+    /// Where it was begun, as far as that is known.
+    pub client: Option<Client>,
+    /// When it was begun.
+    pub created_at: DateTime<Utc>,
+    /// When it was used last, to the minute.
+    pub last_used_at: DateTime<Utc>,
+    /// When it ends by itself.
+    pub expires_at: DateTime<Utc>,
+}
+
+type Row = (Uuid, Option<Json<Box<RawValue>>>, DateTime<Utc>, DateTime<Utc>, DateTime<Utc>);
+
 impl Sessions {
     /// The sessions in this database.
     pub fn new(database: &Database) -> Self {
@@ -50,16 +73,21 @@ impl Sessions {
     ///
     /// # Errors
     /// [`StoreError`] when the database does not answer.
-    pub async fn begin(&self, vault: &Vault, account: Uuid) -> Result<Session, StoreError> {
+    pub async fn begin(&self, vault: &Vault, account: Uuid, client: Option<&Client>) -> Result<Session, StoreError> {
         let id = Uuid::now_v7();
         let refresh_token = refresh_token(vault, id)?;
+        let client = match client {
+            Some(client) => Some(sealed(vault, account, client).await?),
+            None => None,
+        };
         sqlx::query(
-            "insert into sessions (id, account_id, refresh_hash, expires_at)
-             values ($1, $2, $3, clock_timestamp() + interval '30 days')",
+            "insert into sessions (id, account_id, refresh_hash, expires_at, client)
+             values ($1, $2, $3, clock_timestamp() + interval '30 days', $4::json)",
         )
         .bind(id)
         .bind(account)
         .bind(hash(vault, &refresh_token))
+        .bind(client)
         .execute(&self.writes)
         .await?;
         Ok(Session { id, account, refresh_token })
@@ -103,16 +131,70 @@ impl Sessions {
         Ok(())
     }
 
+    /// The sessions of an account that go on, the newest first.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the database does not answer, or when a key does not open what it should.
+    pub async fn of(&self, vault: &Vault, account: Uuid) -> Result<Vec<ActiveSession>, StoreError> {
+        let rows: Vec<Row> = sqlx::query_as(
+            "select id, client, created_at, last_used_at, expires_at from sessions
+             where account_id = $1 and revoked_at is null and expires_at > clock_timestamp()
+             order by created_at desc, id desc",
+        )
+        .bind(account)
+        .fetch_all(&self.reads)
+        .await?;
+        let sealed: Vec<_> = rows.iter().map(|row| (stream(account), &row.1)).collect();
+        let clients: Vec<Option<Client>> = vault.reveal_as(&sealed).await?;
+        let sessions = rows.into_iter().zip(clients);
+        Ok(sessions
+            .map(|((id, _, created_at, last_used_at, expires_at), client)| ActiveSession {
+                id,
+                client,
+                created_at,
+                last_used_at,
+                expires_at,
+            })
+            .collect())
+    }
+
+    /// Ends a session of an account; whether there was one.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the database does not answer.
+    pub async fn end_one_of(&self, account: Uuid, id: Uuid) -> Result<bool, StoreError> {
+        let ended = sqlx::query(
+            "update sessions set revoked_at = clock_timestamp()
+             where id = $1 and account_id = $2 and revoked_at is null and expires_at > clock_timestamp()",
+        )
+        .bind(id)
+        .bind(account)
+        .execute(&self.writes)
+        .await?;
+        self.live.invalidate(&id).await;
+        Ok(ended.rows_affected() > 0)
+    }
+
     /// Ends every session of an account.
     ///
     /// # Errors
     /// [`StoreError`] when the database does not answer.
     pub async fn end_all(&self, account: Uuid) -> Result<(), StoreError> {
+        self.end_all_but(account, Uuid::nil()).await
+    }
+
+    /// Ends every session of an account but one.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the database does not answer.
+    pub async fn end_all_but(&self, account: Uuid, kept: Uuid) -> Result<(), StoreError> {
         let ended: Vec<Uuid> = sqlx::query_scalar(
-            "update sessions set revoked_at = clock_timestamp() where account_id = $1 and revoked_at is null
+            "update sessions set revoked_at = clock_timestamp()
+             where account_id = $1 and id <> $2 and revoked_at is null
              returning id",
         )
         .bind(account)
+        .bind(kept)
         .fetch_all(&self.writes)
         .await?;
         for id in ended {
@@ -121,23 +203,47 @@ impl Sessions {
         Ok(())
     }
 
+    /// No request waits for it, and none fails when it does.
+    fn note_use(&self, id: Uuid) {
+        let writes = self.writes.clone();
+        tokio::spawn(async move {
+            let update = "update sessions set last_used_at = clock_timestamp() where id = $1";
+            if let Err(error) = sqlx::query(update).bind(id).execute(&writes).await {
+                tracing::debug!(%error, "the use of a session could not be noted");
+            }
+        });
+    }
+
     /// Whether this session of `account` goes on, as of a second ago at most.
     ///
     /// # Errors
     /// [`StoreError`] when the database does not answer.
     pub async fn is_live(&self, id: Uuid, account: Uuid) -> Result<bool, Arc<StoreError>> {
         let read = async {
-            let live: Option<Uuid> = sqlx::query_scalar(
-                "select account_id from sessions
+            let live: Option<(Uuid, bool)> = sqlx::query_as(
+                "select account_id, last_used_at < clock_timestamp() - interval '1 minute' from sessions
                  where id = $1 and revoked_at is null and expires_at > clock_timestamp()",
             )
             .bind(id)
             .fetch_optional(&self.reads)
             .await?;
-            Ok::<_, StoreError>(live)
+            if let Some((_, true)) = live {
+                self.note_use(id);
+            }
+            Ok::<_, StoreError>(live.map(|(account, _)| account))
         };
         Ok(self.live.try_get_with(id, read).await? == Some(account))
     }
+}
+
+fn stream(account: Uuid) -> StreamId {
+    StreamId { aggregate_type: Account::TYPE, id: account }
+}
+
+async fn sealed(vault: &Vault, account: Uuid, client: &Client) -> Result<String, StoreError> {
+    let client = serde_json::to_string(&Personal::new(account, client));
+    let client = client.map_err(|error| StoreError::Invalid(error.to_string()))?;
+    Ok(vault.seal(stream(account), &client).await?.0)
 }
 
 /// A new refresh token: the session's id, a secret, and a tag that tells our tokens from guesses.

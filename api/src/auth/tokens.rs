@@ -6,7 +6,7 @@ use moka::sync::Cache;
 use ring::digest::{SHA256, digest};
 use uuid::Uuid;
 
-use super::jwt::{Claims, Jwt};
+use super::jwt::{Claims, Jwk, Jwt};
 
 const CACHED: u64 = 100_000;
 /// No token of ours is longer.
@@ -35,6 +35,11 @@ impl AccessTokens {
     /// When the key cannot be made.
     pub fn new(vault: &Vault, log: Uuid) -> Result<Self, jsonwebtoken::errors::Error> {
         Ok(Self { jwt: Jwt::new(vault, log)?, verified: Cache::new(CACHED) })
+    }
+
+    /// The key that tokens are verified by.
+    pub fn public(&self) -> &Jwk {
+        self.jwt.public()
     }
 
     /// A token for one session of an account.

@@ -10,6 +10,7 @@ use axum::http::request::Parts;
 use bytes::Bytes;
 use commands::Context;
 use domain::Actor;
+use domain::metadata::Client;
 use event_store::{IdempotencyKey, Vault};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -126,6 +127,11 @@ impl<T: DeserializeOwned> FromRequest<App> for PublicRequest<T> {
 }
 
 impl<T> PublicRequest<T> {
+    /// Where it comes from.
+    pub fn client(&self) -> Option<&Client> {
+        self.info.client.as_ref()
+    }
+
     /// The context of a command that `actor` gives by this request.
     pub fn context(&self, actor: Actor) -> Context {
         context(actor, &self.info, self.deadline)

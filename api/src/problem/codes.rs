@@ -44,12 +44,14 @@ codes! {
     AUTH_INVALID_REFRESH_TOKEN 401 "auth.invalid_refresh_token" "The refresh token is not valid" "Le jeton de rafraîchissement n'est pas valable"
 
     ACCESS_FORBIDDEN 403 "access.forbidden" "This is not allowed to you" "Cela ne vous est pas permis"
+    AUTH_WRONG_PASSWORD 403 "auth.wrong_password" "The current password is wrong" "Le mot de passe actuel est faux"
     AUTH_STEP_UP_REQUIRED 403 "auth.step_up_required" "This needs a fresh log-in" "Cela demande une connexion récente"
     ACCOUNT_SUSPENDED 403 "account.suspended" "The account is suspended" "Le compte est suspendu"
 
     ROUTE_NOT_FOUND 404 "route.not_found" "There is nothing at this address" "Il n'y a rien à cette adresse"
     DOSSIER_NOT_FOUND 404 "dossier.not_found" "There is no such dossier" "Ce dossier n'existe pas"
     ACCOUNT_NOT_FOUND 404 "account.not_found" "There is no such account" "Ce compte n'existe pas"
+    SESSION_NOT_FOUND 404 "session.not_found" "There is no such session" "Cette session n'existe pas"
     POST_NOT_FOUND 404 "post.not_found" "There is no such post" "Cette publication n'existe pas"
     COMMENT_NOT_FOUND 404 "comment.not_found" "There is no such comment" "Ce commentaire n'existe pas"
     EVENT_NOT_FOUND 404 "event.not_found" "There is no such live event" "Cet événement n'existe pas"

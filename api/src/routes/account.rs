@@ -19,14 +19,14 @@ use uuid::Uuid;
 
 use crate::answer::{Answered, CommandDone, QueryAnswer, Served};
 use crate::app::App;
-use crate::auth::Caller;
+use crate::auth::{Caller, check_password, is_password_too_long};
 use crate::error::not_found;
 use crate::extract::{CommandRequest, Id, NoParameters, QueryRequest};
-use crate::problem::Problem;
+use crate::problem::{Problem, codes};
 
 /// The routes.
 pub fn router() -> OpenApiRouter<App> {
-    OpenApiRouter::default().routes(routes!(me, edit)).routes(routes!(card))
+    OpenApiRouter::default().routes(routes!(me, edit)).routes(routes!(change_password)).routes(routes!(card))
 }
 
 /// The projection of accounts.
@@ -144,6 +144,38 @@ async fn edit(State(app): State<App>, request: CommandRequest<EditProfile>) -> A
     let (EditProfile { name, locale }, order) = request.into_parts();
     let command = AccountCommand::EditProfile { name, locale, at: Utc::now() };
     app.execute::<Account>(order.caller.id(), command, order).await
+}
+
+/// A new password.
+#[derive(Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct ChangePassword {
+    current_password: String,
+    /// 8 characters at least, 256 bytes at most.
+    new_password: String,
+}
+
+/// Replace one's own password; every other session ends.
+#[utoipa::path(put, path = "/api/users/me/password", tag = "users", operation_id = "changePassword",
+    request_body = ChangePassword, responses((status = 200, body = CommandDone)))]
+async fn change_password(State(app): State<App>, request: CommandRequest<ChangePassword>) -> Answered {
+    let (ChangePassword { current_password, new_password }, order) = request.into_parts();
+    let (id, session) = (order.caller.id(), order.caller.session);
+    let mut errors = Vec::new();
+    check_password(&mut errors, "/newPassword", &new_password);
+    if !errors.is_empty() {
+        return Err(Problem::new(&codes::ACCOUNT_INVALID).with_errors(errors));
+    }
+    let hash = app.auth().password_hash(id).await?;
+    let right = !is_password_too_long(&current_password) && app.auth().passwords.verify(current_password, hash).await?;
+    if !right {
+        // A repeated request finds its own new password in place.
+        return app.replayed_or::<Account>(Problem::new(&codes::AUTH_WRONG_PASSWORD), order).await;
+    }
+    let hash = app.auth().passwords.hash(new_password).await?;
+    app.auth().keep_password(id, &hash).await?;
+    app.auth().sessions.end_all_but(id, session).await?;
+    app.execute::<Account>(id, AccountCommand::ChangePassword { at: Utc::now() }, order).await
 }
 
 /// What everyone who is signed in may know of an account.

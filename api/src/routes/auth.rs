@@ -3,22 +3,24 @@
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
+use chrono::{DateTime, Utc};
 use domain::access::DEFAULT_ORGANIZATION;
 use domain::account::Locale;
 use domain::{Actor, Role};
 use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
+use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use uuid::Uuid;
 
 use super::account::{Language, User, user};
-use crate::answer::json;
+use crate::answer::{QueryAnswer, json};
 use crate::app::App;
 use crate::auth::{
-    ADDRESS, Caller, LIFETIME, Registration, Session, address_hash, is_password_too_long, register as open_account,
+    ADDRESS, ActiveSession, LIFETIME, Registration, Session, address_hash, is_password_too_long,
+    register as open_account,
 };
-use crate::extract::PublicRequest;
+use crate::extract::{Id, NoParameters, Page, PublicRequest, QueryRequest};
 use crate::problem::{Problem, codes};
 
 /// The routes.
@@ -28,6 +30,8 @@ pub fn router() -> OpenApiRouter<App> {
         .routes(routes!(login))
         .routes(routes!(refresh))
         .routes(routes!(logout))
+        .routes(routes!(sessions))
+        .routes(routes!(end_session))
 }
 
 /// Who wants an account.
@@ -81,11 +85,12 @@ struct SignedIn {
 async fn register(State(app): State<App>, request: PublicRequest<Register>) -> Result<Response, Problem> {
     let id = Uuid::now_v7();
     let roles = [Role::Applicant].into_iter().collect();
+    let client = request.client().cloned();
     let context = request.context(Actor { id, roles, organization: DEFAULT_ORGANIZATION });
     let Register { email, password, name, locale } = request.body;
     let registration = Registration { email, password, name, locale, first_admin: false };
     let done = open_account(&app, id, registration, context).await?;
-    let session = app.auth().sessions.begin(app.vault(), id).await?;
+    let session = app.auth().sessions.begin(app.vault(), id, client.as_ref()).await?;
     let mut response = (StatusCode::CREATED, signed_in(&app, session).await?).into_response();
     crate::answer::mark(response.headers_mut(), done.version, done.position);
     Ok(response)
@@ -95,6 +100,7 @@ async fn register(State(app): State<App>, request: PublicRequest<Register>) -> R
 #[utoipa::path(post, path = "/api/auth/login", tag = "auth", operation_id = "login", security(()),
     request_body = Login, responses((status = 200, body = SignedIn)))]
 async fn login(State(app): State<App>, request: PublicRequest<Login>) -> Result<Response, Problem> {
+    let client = request.client().cloned();
     let Login { email, password, .. } = request.body;
     let wrong = || Problem::new(&codes::AUTH_INVALID_CREDENTIALS);
     if is_password_too_long(&password) {
@@ -108,7 +114,7 @@ async fn login(State(app): State<App>, request: PublicRequest<Login>) -> Result<
     if !app.auth().standing(account).await?.active {
         return Err(Problem::new(&codes::ACCOUNT_SUSPENDED));
     }
-    let session = app.auth().sessions.begin(app.vault(), account).await?;
+    let session = app.auth().sessions.begin(app.vault(), account, client.as_ref()).await?;
     signed_in(&app, session).await
 }
 
@@ -125,12 +131,74 @@ async fn refresh(State(app): State<App>, request: PublicRequest<Refresh>) -> Res
     signed_in(&app, session).await
 }
 
-/// End the session.
-#[utoipa::path(post, path = "/api/auth/logout", tag = "auth", operation_id = "logout",
+/// Which sessions to end.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+struct LogOut {
+    /// Also all others of the account.
+    #[serde(default)]
+    everywhere: bool,
+}
+
+/// End the session, or all of the account.
+#[utoipa::path(post, path = "/api/auth/logout", tag = "auth", operation_id = "logout", params(LogOut),
     responses((status = 204, description = "The session has ended.")))]
-async fn logout(State(app): State<App>, caller: Caller) -> Result<StatusCode, Problem> {
-    app.auth().sessions.end(caller.session).await?;
+async fn logout(State(app): State<App>, request: QueryRequest<LogOut>) -> Result<StatusCode, Problem> {
+    match request.parameters.everywhere {
+        true => app.auth().sessions.end_all(request.caller.id()).await?,
+        false => app.auth().sessions.end(request.caller.session).await?,
+    }
     Ok(StatusCode::NO_CONTENT)
+}
+
+/// A log-in that goes on.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = Session)]
+struct SessionView {
+    id: Uuid,
+    /// The user agent that began it.
+    device: Option<String>,
+    /// The address that it was begun from.
+    address: Option<String>,
+    created_at: DateTime<Utc>,
+    /// To the minute.
+    last_used_at: DateTime<Utc>,
+    expires_at: DateTime<Utc>,
+    /// Whether it is the one that asks.
+    current: bool,
+}
+
+/// The caller's sessions, the newest first.
+#[utoipa::path(get, path = "/api/auth/sessions", tag = "auth", operation_id = "listSessions",
+    responses((status = 200, body = Page<SessionView>)))]
+async fn sessions(
+    State(app): State<App>,
+    request: QueryRequest<NoParameters>,
+) -> Result<QueryAnswer<Page<SessionView>>, Problem> {
+    let position = app.log_head(&request).await?;
+    let caller = request.caller;
+    let view = |ActiveSession { id, client, created_at, last_used_at, expires_at }| {
+        let (address, device) = client.map_or((None, None), |client| (Some(client.address), client.user_agent));
+        SessionView { id, device, address, created_at, last_used_at, expires_at, current: id == caller.session }
+    };
+    let items = app.auth().sessions.of(app.vault(), caller.id()).await?.into_iter().map(view).collect();
+    Ok(QueryAnswer::new(Page { items, next_cursor: None }, position))
+}
+
+/// End one of the caller's sessions.
+#[utoipa::path(delete, path = "/api/auth/sessions/{id}", tag = "auth", operation_id = "endSession",
+    responses((status = 204, description = "The session has ended.")))]
+async fn end_session(
+    State(app): State<App>,
+    Id(id): Id,
+    request: QueryRequest<NoParameters>,
+) -> Result<StatusCode, Problem> {
+    match app.auth().sessions.end_one_of(request.caller.id(), id).await? {
+        true => Ok(StatusCode::NO_CONTENT),
+        false => Err(Problem::new(&codes::SESSION_NOT_FOUND)),
+    }
 }
 
 async fn signed_in(app: &App, session: Session) -> Result<Response, Problem> {

@@ -7,6 +7,7 @@ mod audit;
 mod auth;
 mod dossier;
 mod erasure;
+mod jwks;
 mod live;
 mod operations;
 mod post;
@@ -32,6 +33,7 @@ use crate::problem::{Problem, codes};
 fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::with_openapi(openapi::base())
         .merge(auth::router())
+        .merge(jwks::router())
         .merge(account::router())
         .merge(erasure::router())
         .merge(dossier::router())
