@@ -106,6 +106,10 @@ async fn a_password_is_replaced_by_who_knows_it_and_ends_all_other_sessions() {
         let refused = ada.first.put(path, change(PASSWORD, bad)).await.expect_problem(422, "account.invalid");
         assert_eq!(refused.body["errors"][0]["pointer"], "/newPassword");
     }
+    let stale = [("if-match", "\"7\"")];
+    let refused = call(&ada.first, Method::PUT, path, &stale, Some(change(PASSWORD, ANOTHER))).await;
+    refused.expect_problem(412, "version.mismatch");
+    log_in(&ada.email, PASSWORD).await.expect(200);
     second.get("/api/users/me").await.expect(200);
     let key = Uuid::now_v7().to_string();
     let headers = [("idempotency-key", key.as_str())];
@@ -117,4 +121,45 @@ async fn a_password_is_replaced_by_who_knows_it_and_ends_all_other_sessions() {
     second.get("/api/users/me").await.expect_problem(401, "auth.session_ended");
     log_in(&ada.email, PASSWORD).await.expect_problem(401, "auth.invalid_credentials");
     log_in(&ada.email, ANOTHER).await.expect(200);
+}
+
+#[tokio::test]
+async fn of_two_new_passwords_at_once_one_is_accepted() {
+    let ada = account().await;
+    let passwords: Vec<String> = (0..6).map(|number| format!("password number {number}")).collect();
+    let changes = passwords.iter().map(|new| {
+        let body = json!({ "currentPassword": PASSWORD, "newPassword": new });
+        ada.first.put("/api/users/me/password", body)
+    });
+    let answers = join_all(changes).await;
+    let won: Vec<usize> = (0..6).filter(|number| answers[*number].status == 200).collect();
+    assert_eq!(won.len(), 1);
+    for (number, new) in passwords.iter().enumerate() {
+        log_in(&ada.email, new).await.expect(if number == won[0] { 200 } else { 401 });
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sessions_that_ended_long_ago_are_swept() {
+    let url = database_url().await;
+    let first = Process::api(&url, &[]).await;
+    let (ada, eve) = (first.client().register("Ada").await, first.client().register("Eve").await);
+    first.kill();
+    let ended = format!(
+        "update sessions set revoked_at = now() - interval '25 hours' where account_id = '{}';
+         update sessions set revoked_at = now() - interval '23 hours' where account_id = '{}'",
+        ada.user_id, eve.user_id
+    );
+    crate::support::execute(&url, &ended).await;
+    let _second = Process::api(&url, &[]).await;
+    let count = |id: Uuid| {
+        let url = url.clone();
+        async move {
+            let mut connection: sqlx::PgConnection = sqlx::Connection::connect(&url).await.unwrap();
+            let count = sqlx::query_scalar::<_, i64>("select count(*) from sessions where account_id = $1");
+            count.bind(id).fetch_one(&mut connection).await.unwrap()
+        }
+    };
+    crate::support::eventually("it is swept", || async { count(ada.user_id).await == 0 }).await;
+    assert_eq!(count(eve.user_id).await, 1);
 }

@@ -94,6 +94,17 @@ impl Auth {
         Ok(())
     }
 
+    /// Replaces the hash of an account's password; false when it was another meanwhile.
+    ///
+    /// # Errors
+    /// A 503 when the database does not answer.
+    pub async fn replace_password(&self, account: Uuid, old: &str, new: &str) -> Result<bool, Problem> {
+        let update = "update credentials set password_hash = $3, changed_at = clock_timestamp()
+                      where account_id = $1 and password_hash = $2";
+        let replaced = sqlx::query(update).bind(account).bind(old).bind(new).execute(&self.writes).await?;
+        Ok(replaced.rows_affected() > 0)
+    }
+
     /// The hash of an account's password, when it has one.
     ///
     /// # Errors

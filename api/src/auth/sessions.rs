@@ -15,6 +15,8 @@ use ring::rand::{SecureRandom, SystemRandom};
 use serde_json::value::RawValue;
 use sqlx::PgPool;
 use sqlx::types::Json;
+use tokio::time::{MissedTickBehavior, interval};
+use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::extract::same;
@@ -22,6 +24,9 @@ use crate::extract::same;
 const CACHED: u64 = 100_000;
 /// How long a process may go on with a session that another has ended.
 const CACHED_FOR: Duration = Duration::from_secs(1);
+/// Sessions that an account is shown, at most.
+const SHOWN: i64 = 100;
+const SWEEP_EVERY: Duration = Duration::from_secs(3600);
 const ID: usize = 16;
 const SECRET: usize = 32;
 const TAG: usize = 16;
@@ -131,7 +136,7 @@ impl Sessions {
         Ok(())
     }
 
-    /// The sessions of an account that go on, the newest first.
+    /// The sessions of an account that go on: the newest hundred.
     ///
     /// # Errors
     /// [`StoreError`] when the database does not answer, or when a key does not open what it should.
@@ -139,9 +144,10 @@ impl Sessions {
         let rows: Vec<Row> = sqlx::query_as(
             "select id, client, created_at, last_used_at, expires_at from sessions
              where account_id = $1 and revoked_at is null and expires_at > clock_timestamp()
-             order by created_at desc, id desc",
+             order by created_at desc, id desc limit $2",
         )
         .bind(account)
+        .bind(SHOWN)
         .fetch_all(&self.reads)
         .await?;
         let sealed: Vec<_> = rows.iter().map(|row| (stream(account), &row.1)).collect();
@@ -203,11 +209,26 @@ impl Sessions {
         Ok(())
     }
 
+    /// Deletes, now and then until `stop`, the sessions that have ended.
+    pub fn keep_swept(&self, stop: CancellationToken) {
+        let writes = self.writes.clone();
+        let mut tick = interval(SWEEP_EVERY);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        tokio::spawn(async move {
+            while stop.run_until_cancelled(tick.tick()).await.is_some() {
+                if let Err(error) = sweep(&writes).await {
+                    tracing::warn!(%error, "sessions that have ended could not be swept; trying again later");
+                }
+            }
+        });
+    }
+
     /// No request waits for it, and none fails when it does.
     fn note_use(&self, id: Uuid) {
         let writes = self.writes.clone();
         tokio::spawn(async move {
-            let update = "update sessions set last_used_at = clock_timestamp() where id = $1";
+            let update = "update sessions set last_used_at = clock_timestamp()
+                          where id = $1 and last_used_at < clock_timestamp() - interval '1 minute'";
             if let Err(error) = sqlx::query(update).bind(id).execute(&writes).await {
                 tracing::debug!(%error, "the use of a session could not be noted");
             }
@@ -234,6 +255,17 @@ impl Sessions {
         };
         Ok(self.live.try_get_with(id, read).await? == Some(account))
     }
+}
+
+/// What has ended is kept for a day, so that a token used twice is still noticed.
+async fn sweep(writes: &PgPool) -> Result<(), sqlx::Error> {
+    let delete = "delete from sessions where id in (
+                      select id from sessions
+                      where expires_at < clock_timestamp() - interval '1 day'
+                         or revoked_at < clock_timestamp() - interval '1 day'
+                      limit 10000)";
+    while sqlx::query(delete).execute(writes).await?.rows_affected() > 0 {}
+    Ok(())
 }
 
 fn stream(account: Uuid) -> StreamId {

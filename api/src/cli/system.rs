@@ -119,6 +119,7 @@ impl System {
         let keep = |email: &str, password: &str| welcome::keep(self.embedded.as_ref(), email, password);
         let admin = ensure_first_admin(&app, configured, keep).await?;
         erasure::keep_finishing(&app);
+        app.auth().sessions.keep_swept(app.stop().clone());
         self.serve(listener, routes::router(app));
         Ok((address, admin))
     }

@@ -21,7 +21,7 @@ use crate::answer::{Answered, CommandDone, QueryAnswer, Served};
 use crate::app::App;
 use crate::auth::{Caller, check_password, is_password_too_long};
 use crate::error::not_found;
-use crate::extract::{CommandRequest, Id, NoParameters, QueryRequest};
+use crate::extract::{CommandRequest, Id, NoParameters, Order, QueryRequest};
 use crate::problem::{Problem, codes};
 
 /// The routes.
@@ -160,22 +160,39 @@ struct ChangePassword {
     request_body = ChangePassword, responses((status = 200, body = CommandDone)))]
 async fn change_password(State(app): State<App>, request: CommandRequest<ChangePassword>) -> Answered {
     let (ChangePassword { current_password, new_password }, order) = request.into_parts();
-    let (id, session) = (order.caller.id(), order.caller.session);
+    let id = order.caller.id();
     let mut errors = Vec::new();
     check_password(&mut errors, "/newPassword", &new_password);
     if !errors.is_empty() {
         return Err(Problem::new(&codes::ACCOUNT_INVALID).with_errors(errors));
     }
     let hash = app.auth().password_hash(id).await?;
-    let right = !is_password_too_long(&current_password) && app.auth().passwords.verify(current_password, hash).await?;
+    let right =
+        !is_password_too_long(&current_password) && app.auth().passwords.verify(current_password, hash.clone()).await?;
     if !right {
         // A repeated request finds its own new password in place.
         return app.replayed_or::<Account>(Problem::new(&codes::AUTH_WRONG_PASSWORD), order).await;
     }
-    let hash = app.auth().passwords.hash(new_password).await?;
-    app.auth().keep_password(id, &hash).await?;
-    app.auth().sessions.end_all_but(id, session).await?;
-    app.execute::<Account>(id, AccountCommand::ChangePassword { at: Utc::now() }, order).await
+    let (old, new) = (hash.unwrap_or_default(), app.auth().passwords.hash(new_password).await?);
+    // A client that hangs up must not leave it half done.
+    let replacing = tokio::spawn(async move { replace_password(&app, order, &old, &new).await });
+    replacing.await.unwrap_or_else(|_| Err(Problem::new(&codes::INTERNAL)))
+}
+
+/// The hash first, because the event must not tell what did not happen; back again when the event is refused.
+async fn replace_password(app: &App, order: Order, old: &str, new: &str) -> Answered {
+    let (id, session) = (order.caller.id(), order.caller.session);
+    if !app.auth().replace_password(id, old, new).await? {
+        return Err(Problem::new(&codes::AUTH_WRONG_PASSWORD));
+    }
+    let answer = app.execute::<Account>(id, AccountCommand::ChangePassword { at: Utc::now() }, order).await;
+    match &answer {
+        Err(problem) if problem.is_refusal() => {
+            app.auth().replace_password(id, new, old).await?;
+        }
+        _ => app.auth().sessions.end_all_but(id, session).await?,
+    }
+    answer
 }
 
 /// What everyone who is signed in may know of an account.
