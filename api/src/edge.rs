@@ -18,6 +18,7 @@ use tokio::time::timeout;
 use crate::app::App;
 use crate::metadata::{REQUEST_ID, RequestInfo};
 use crate::problem::{Problem, codes};
+use crate::rate_limit::Counted;
 
 const LONGEST_URI: usize = 8 * 1024;
 const LARGEST_HEADERS: usize = 16 * 1024;
@@ -43,18 +44,14 @@ pub async fn edge(State(app): State<App>, mut request: Request, next: Next) -> R
     let info = Arc::new(RequestInfo::read(request.headers(), request.extensions(), app.trusted_proxies()));
     let (method, uri) = (request.method().clone(), request.uri().clone());
     let route = request.extensions().get::<MatchedPath>().cloned();
-    let refused = refuse(&request);
-    let counted = match refused {
-        Some(_) => None,
-        None => app.limiter().count(&app, &mut request, &info).await,
-    };
-    let response = match refused.or_else(|| counted.and_then(|counted| counted.refusal())) {
+    let response = match refuse(&request) {
         Some(problem) => problem.into_response(),
         None => {
             request.extensions_mut().insert(info.clone());
-            run(next, request, app.request_timeout()).await
+            run(serve(&app, next, request, &info), app.request_timeout()).await
         }
     };
+    let counted = response.extensions().get::<Counted>().copied();
     let mut response = with_problem(response, &info, &uri);
     decorate(response.headers_mut(), &info, uri.path());
     if let Some(counted) = counted {
@@ -69,8 +66,21 @@ pub async fn edge(State(app): State<App>, mut request: Request, next: Next) -> R
     response
 }
 
-async fn run(next: Next, request: Request, patience: Duration) -> Response {
-    let answer = AssertUnwindSafe(next.run(request)).catch_unwind();
+/// Counts the request, and serves it while its caller has any left.
+async fn serve(app: &App, next: Next, mut request: Request, info: &RequestInfo) -> Response {
+    let Some(counted) = app.limiter().count(app, &mut request, info).await else {
+        return next.run(request).await;
+    };
+    let mut response = match counted.refusal() {
+        Some(problem) => problem.into_response(),
+        None => next.run(request).await,
+    };
+    response.extensions_mut().insert(counted);
+    response
+}
+
+async fn run(answer: impl Future<Output = Response>, patience: Duration) -> Response {
+    let answer = AssertUnwindSafe(answer).catch_unwind();
     match timeout(patience, answer).await {
         Ok(Ok(response)) => response,
         Ok(Err(_)) => {

@@ -58,7 +58,7 @@ struct Left {
     here: u32,
     /// That no node had taken when this one asked last.
     elsewhere: u32,
-    /// That this node has taken, which counts even when the database does not.
+    /// That this node has taken already, which counts also when the database does not answer.
     mine: u32,
 }
 
@@ -139,14 +139,15 @@ impl Limiter {
         .bind(left.minute.cast_signed())
         .bind(block.cast_signed())
         .fetch_one(&self.writes);
-        let taken = match timeout(PATIENCE, taken).await {
-            Ok(Ok(taken)) => taken.unsigned_abs().max(left.mine + block),
-            // To refuse everybody because nobody counts would be worse than to count alone.
-            Ok(Err(_)) | Err(_) => left.mine + block,
+        let Ok(Ok(taken)) = timeout(PATIENCE, taken).await else {
+            // To refuse everybody because nobody counts would be worse than to count alone, for the rest of the minute.
+            left.here = limit.saturating_sub(left.mine);
+            left.elsewhere = 0;
+            return;
         };
+        let taken = taken.unsigned_abs().max(block);
         left.mine += block;
-        let before = taken - block;
-        left.here = limit.saturating_sub(before).min(block);
+        left.here = limit.saturating_sub(taken - block).min(block);
         left.elsewhere = limit.saturating_sub(taken);
     }
 }

@@ -174,8 +174,8 @@ async fn upsert(rows: Vec<AccountRow>, connection: &mut PgConnection) -> Result<
             $9::timestamptz[], $10::timestamptz[])
             as u (id, organization_id, email, name, locale, roles, status, version, created_at, updated_at)
         on conflict (id) do update set
-            name = excluded.name, locale = excluded.locale, roles = excluded.roles, status = excluded.status,
-            version = excluded.version, updated_at = excluded.updated_at";
+            email = excluded.email, name = excluded.name, locale = excluded.locale, roles = excluded.roles,
+            status = excluded.status, version = excluded.version, updated_at = excluded.updated_at";
     let sealed = |column: fn(&AccountRow) -> &Personal<String>| {
         let json = rows.iter().map(|row| serde_json::to_string(column(row)));
         json.collect::<Result<Vec<_>, _>>().map_err(|_| ProjectionError::Failed("a value is not JSON".to_owned()))
