@@ -18,10 +18,8 @@ use crate::app::App;
 use crate::auth::{ADDRESS, address_hash};
 use crate::error::command_problem;
 use crate::extract::Order;
-use crate::problem::{Problem, codes};
+use crate::problem::Problem;
 
-/// How long ago a log-in may lie for what cannot be undone.
-const FRESH: Duration = Duration::from_secs(600);
 const LOOK_EVERY: Duration = Duration::from_secs(60);
 /// Younger wishes are being seen to by the process that took them.
 const LEFT_BEHIND: Duration = Duration::from_secs(60);
@@ -32,10 +30,8 @@ const DEADLINE: Duration = Duration::from_secs(10);
 /// # Errors
 /// A 403 when the log-in is not fresh, a 409 for an admin, a 503 when the store does not answer.
 pub async fn erase(app: &App, order: Order) -> Answered {
-    let (id, session) = (order.caller.id(), order.caller.session);
-    if !is_fresh(app, session).await? {
-        return Err(Problem::new(&codes::AUTH_STEP_UP_REQUIRED));
-    }
+    order.caller.proved_lately(app).await?;
+    let id = order.caller.id();
     let claims = release(app, id).await?;
     sqlx::query("insert into erasures (person_id) values ($1) on conflict do nothing")
         .bind(id)
@@ -53,17 +49,6 @@ pub async fn erase(app: &App, order: Order) -> Answered {
         Err(_) => {}
     }
     answer
-}
-
-async fn is_fresh(app: &App, session: Uuid) -> Result<bool, Problem> {
-    let fresh: Option<bool> = sqlx::query_scalar(
-        "select created_at > clock_timestamp() - make_interval(secs => $2) from sessions where id = $1",
-    )
-    .bind(session)
-    .bind(FRESH.as_secs_f64())
-    .fetch_optional(app.reads())
-    .await?;
-    Ok(fresh.unwrap_or(false))
 }
 
 /// The address is free for somebody else, or for the same person anew.
@@ -86,6 +71,8 @@ async fn finish(app: &App, id: Uuid) -> Result<(), Problem> {
     app.vault().erase(id).await?;
     app.auth().sessions.end_all(id).await?;
     app.auth().accounts.forget(id).await;
+    app.auth().second_factors.forget(id).await?;
+    app.auth().api_tokens.forget(id).await?;
     sqlx::query("delete from credentials where account_id = $1").bind(id).execute(app.writes()).await?;
     sqlx::query("update erasures set finished_at = clock_timestamp() where person_id = $1 and finished_at is null")
         .bind(id)

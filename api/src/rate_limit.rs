@@ -160,8 +160,8 @@ async fn who(app: &App, request: &mut Request, address: IpAddr) -> Who {
     caller.map_or(Who::Address(address), |caller| Who::Account(caller.id()))
 }
 
-/// Whoever has an IPv6 address has at least 2^64 of them.
-fn network(address: IpAddr) -> IpAddr {
+/// The network that an address counts by: whoever has an IPv6 address has at least 2^64 of them.
+pub fn network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(address) => IpAddr::V6((address.to_bits() & !u128::from(u64::MAX)).into()),
         address => address,

@@ -153,10 +153,12 @@ async fn a_wrong_log_in_does_not_tell_whether_there_is_an_account() {
     assert_eq!(told(wrong), told(nobody.post("/api/auth/login", credentials(&unknown, &longest)).await));
     // Both take the time of a hash; the best of several tries is little disturbed by what else goes on.
     let mut best = [Duration::MAX; 2];
-    for _ in 0..6 {
+    for number in 0..6 {
+        // Each from elsewhere, so that none has to wait.
+        let somewhere = nobody.from(&format!("127.0.6.{number}"));
         for (best, email) in best.iter_mut().zip([&known, &unknown]) {
             let started = Instant::now();
-            nobody.post("/api/auth/login", credentials(email, "wrong password")).await.expect(401);
+            somewhere.post("/api/auth/login", credentials(email, "wrong password")).await.expect(401);
             *best = (*best).min(started.elapsed());
         }
     }

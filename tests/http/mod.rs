@@ -4,6 +4,7 @@
 mod access;
 mod admin;
 mod analytics;
+mod api_tokens;
 mod audit;
 mod auth;
 mod bad_input;
@@ -15,6 +16,7 @@ mod idempotency;
 mod limits;
 mod lists;
 mod live_events;
+mod lock_out;
 mod openapi;
 mod operations;
 mod outages;
@@ -24,6 +26,7 @@ mod problems;
 mod raw;
 mod read_your_writes;
 mod schemas;
+mod second_factor;
 mod sessions;
 mod tokens;
 
@@ -35,8 +38,8 @@ use serde_json::{Value, json};
 use tokio::sync::OnceCell;
 
 use crate::support::client::{Answer, Client};
-use crate::support::database_url;
 use crate::support::process::Process;
+use crate::support::{database_url, execute};
 
 /// How long any one answer may take.
 pub const SOON: Duration = Duration::from_secs(20);
@@ -87,6 +90,33 @@ pub async fn admin() -> Client {
 /// Somebody new, an applicant as every account is.
 pub async fn applicant() -> Client {
     nobody().await.register("Ada Lovelace").await
+}
+
+/// The password of everybody whom a test registers.
+pub const PASSWORD: &str = "a password for tests";
+
+/// Somebody new whose address is known.
+pub async fn account() -> (String, Client) {
+    let email = format!("{}@capitune.test", uuid::Uuid::now_v7().simple());
+    let body = json!({ "email": email, "password": PASSWORD, "name": "Ada Lovelace" });
+    nobody().await.post("/api/auth/register", body).await.expect(201);
+    let client = nobody().await.log_in(&email, PASSWORD).await;
+    (email, client)
+}
+
+/// An attempt to log in.
+pub async fn log_in(client: &Client, email: &str, password: &str, totp: Option<&str>) -> Answer {
+    let mut body = json!({ "email": email, "password": password });
+    if let Some(totp) = totp {
+        body["totp"] = json!(totp);
+    }
+    client.post("/api/auth/login", body).await
+}
+
+/// Lets it be longer ago that somebody proved who they are.
+pub async fn let_time_pass(person: &Client) {
+    let statement = "update sessions set created_at = created_at - interval '11 minutes' where account_id = ";
+    execute(&system().await.database_url, &format!("{statement}'{}'", person.user_id)).await;
 }
 
 /// Somebody new with one more role.

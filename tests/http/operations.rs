@@ -243,8 +243,8 @@ async fn a_flood_of_log_ins_starves_nobody() {
     // A system of its own, since others log in as well.
     let process = Process::api(&database_url().await, &[]).await;
     let (ada, nobody) = (process.client().register("Ada").await, process.client());
-    let body = json!({ "email": "nobody@capitune.test", "password": "a wrong password" });
-    let flood = join_all((0..150).map(|_| nobody.post("/api/auth/login", body.clone())));
+    let body = |number| json!({ "email": format!("nobody{number}@capitune.test"), "password": "a wrong password" });
+    let flood = join_all((0..150).map(|number| nobody.post("/api/auth/login", body(number))));
     let meanwhile = async {
         for _ in 0..10 {
             let started = Instant::now();

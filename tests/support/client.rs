@@ -61,6 +61,12 @@ impl Client {
         Self { http, base: base.to_owned(), token: None, user_id: Uuid::nil() }
     }
 
+    /// Nobody, whose requests come from this address of the loopback network.
+    pub fn from(&self, address: &str) -> Self {
+        let http = reqwest::Client::builder().local_address(address.parse::<std::net::IpAddr>().unwrap());
+        Self { http: http.build().unwrap(), token: None, ..self.clone() }
+    }
+
     /// The same person at another process.
     pub fn at(&self, base: &str) -> Self {
         Self { base: base.to_owned(), ..self.clone() }

@@ -12,6 +12,8 @@ use event_store::StoreError;
 use tokio::time::timeout;
 use uuid::Uuid;
 
+use super::api_tokens::{self, Bearer};
+use super::scope::Scope;
 use crate::app::App;
 use crate::problem::{Problem, codes};
 
@@ -23,14 +25,45 @@ const PATIENCE: Duration = Duration::from_secs(5);
 pub struct Caller {
     /// The account, with the roles it has now.
     pub actor: Actor,
-    /// The session that the token belongs to.
-    pub session: Uuid,
+    /// What it proved that by.
+    pub credential: Credential,
+}
+
+/// What a caller shows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Credential {
+    /// An access token of this session.
+    Session(Uuid),
+    /// This token for programs.
+    ApiToken(Uuid),
 }
 
 impl Caller {
     /// The account's id.
     pub fn id(&self) -> Uuid {
         self.actor.id
+    }
+
+    /// The session that the caller is signed in by.
+    ///
+    /// # Errors
+    /// A 403 for a program with a token of its own.
+    pub fn session(&self) -> Result<Uuid, Problem> {
+        match self.credential {
+            Credential::Session(session) => Ok(session),
+            Credential::ApiToken(_) => Err(Problem::new(&codes::AUTH_SCOPE_MISSING)),
+        }
+    }
+
+    /// Makes sure that the caller has proved lately who they are.
+    ///
+    /// # Errors
+    /// A 403 when that was more than ten minutes ago, a 503 when the database does not answer.
+    pub async fn proved_lately(&self, app: &App) -> Result<(), Problem> {
+        match app.auth().sessions.is_fresh(self.session()?).await? {
+            true => Ok(()),
+            false => Err(Problem::new(&codes::AUTH_STEP_UP_REQUIRED)),
+        }
     }
 
     /// The role under which the caller may do `action` to the instance itself.
@@ -57,16 +90,19 @@ impl FromRequestParts<App> for Caller {
         if let Some(caller) = parts.extensions.get::<Self>() {
             return Ok(*caller);
         }
-        let known = timeout(PATIENCE, authenticate(&parts.headers, app)).await;
+        let known = timeout(PATIENCE, authenticate(parts, app)).await;
         let caller = known.unwrap_or_else(|_| Err(Problem::new(&codes::STORE_UNAVAILABLE).with_retry_after(1)))?;
         parts.extensions.insert(caller);
         Ok(caller)
     }
 }
 
-async fn authenticate(headers: &HeaderMap, app: &App) -> Result<Caller, Problem> {
+async fn authenticate(parts: &Parts, app: &App) -> Result<Caller, Problem> {
+    let token = bearer(&parts.headers)?;
+    if token.starts_with(api_tokens::PREFIX) {
+        return authenticate_program(parts, token, app).await;
+    }
     let auth = app.auth();
-    let token = bearer(headers)?;
     let verified = auth.tokens.verify(token).ok_or_else(|| Problem::new(&codes::AUTH_INVALID_TOKEN))?;
     let (session, account) = (verified.session, verified.account);
     let (live, standing) = tokio::join!(auth.sessions.is_live(session, account), auth.accounts.standing(account));
@@ -74,7 +110,26 @@ async fn authenticate(headers: &HeaderMap, app: &App) -> Result<Caller, Problem>
     if !live.map_err(unavailable)? || !standing.active {
         return Err(Problem::new(&codes::AUTH_SESSION_ENDED));
     }
-    Ok(Caller { actor: standing.actor(account), session })
+    Ok(Caller { actor: standing.actor(account), credential: Credential::Session(session) })
+}
+
+async fn authenticate_program(parts: &Parts, token: &str, app: &App) -> Result<Caller, Problem> {
+    let bearer = app.auth().api_tokens.bearer(app.vault(), token).await.map_err(unavailable)?;
+    let Bearer { id, account, scopes } = bearer.ok_or_else(|| Problem::new(&codes::AUTH_INVALID_TOKEN))?;
+    let standing = app.auth().accounts.standing(account).await.map_err(unavailable)?;
+    if !standing.active {
+        return Err(Problem::new(&codes::AUTH_INVALID_TOKEN));
+    }
+    match Scope::needed(&parts.method, parts.uri.path()) {
+        Some(scope) if scopes.contains(scope) => {
+            Ok(Caller { actor: standing.actor(account), credential: Credential::ApiToken(id) })
+        }
+        Some(scope) => Err(Problem::new(&codes::AUTH_SCOPE_MISSING).with_detail(
+            format!("the token lacks the scope {scope}"),
+            format!("il manque au jeton la portée {scope}"),
+        )),
+        None => Err(Problem::new(&codes::AUTH_SCOPE_MISSING)),
+    }
 }
 
 /// A cache shares one error among all who waited for it.

@@ -1,11 +1,17 @@
 //! Who calls: tokens, sessions, passwords, and the accounts behind them.
 
 mod accounts;
+mod api_tokens;
 mod caller;
 mod first_admin;
+mod guesses;
 mod jwt;
+mod login;
+mod opaque;
 mod passwords;
 mod registration;
+mod scope;
+mod second_factors;
 mod sessions;
 mod tokens;
 
@@ -19,11 +25,17 @@ use unicode_normalization::UnicodeNormalization;
 use uuid::Uuid;
 
 pub use accounts::{Accounts, Standing};
-pub use caller::Caller;
+pub use api_tokens::{ApiToken, ApiTokens};
+pub use caller::{Caller, Credential};
 pub use first_admin::{FirstAdminError, NewAdmin, ensure_first_admin};
+pub use guesses::Guesses;
 pub use jwt::{Jwk, LIFETIME};
-pub use passwords::{Passwords, check as check_password, is_too_long as is_password_too_long};
+pub use login::{Proof, check_password, log_in, prove_again};
+pub use opaque::stream;
+pub use passwords::{Passwords, check as check_new_password};
 pub use registration::{Registration, register};
+pub use scope::Scope;
+pub use second_factors::{Enrolment, SecondFactors};
 pub use sessions::{ActiveSession, Session, Sessions};
 pub use tokens::AccessTokens;
 
@@ -37,8 +49,14 @@ pub const ADDRESS: &str = "account.address";
 pub struct Auth {
     /// The accounts behind the tokens.
     pub accounts: Accounts,
+    /// Tokens for programs.
+    pub api_tokens: ApiTokens,
+    /// Wrong guesses.
+    pub guesses: Guesses,
     /// Passwords and their hashes.
     pub passwords: Passwords,
+    /// Second factors.
+    pub second_factors: SecondFactors,
     /// Log-ins.
     pub sessions: Sessions,
     /// Access tokens.
@@ -60,7 +78,10 @@ impl Auth {
     pub fn new(database: &Database, store: &EventStore, commands: Commands) -> Result<Self, AuthError> {
         Ok(Self {
             accounts: Accounts::new(commands),
+            api_tokens: ApiTokens::new(database),
+            guesses: Guesses::new(database),
             passwords: Passwords::new(),
+            second_factors: SecondFactors::new(database),
             sessions: Sessions::new(database),
             tokens: Arc::new(AccessTokens::new(store.vault(), store.log_id().id)?),
             reads: database.reads.clone(),

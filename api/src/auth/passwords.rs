@@ -17,6 +17,11 @@ const QUEUE: usize = 64;
 /// A hash that no password has, and that takes as long to compare with as any.
 const NOBODY: &str = "$argon2id$v=19$m=19456,t=2,p=1$bm9ib2R5J3Mgc2FsdA$JxkyYj0EKLZv3uFLN1p3nhR7bA8kmqEw3nnb7qZ8c0s";
 
+/// How a hash of ours begins.
+const CURRENT: &str = "$argon2id$v=19$m=19456,t=2,p=1$";
+/// How a hash that was imported may begin.
+const BCRYPT: &str = "$2";
+
 /// Hashes passwords, no more at once than there are cores.
 #[derive(Clone)]
 pub struct Passwords {
@@ -46,6 +51,9 @@ impl Passwords {
     /// A 503 when too many wait already.
     pub async fn verify(&self, password: String, hash: Option<String>) -> Result<bool, Problem> {
         self.run(move || {
+            if let Some(hash) = hash.as_deref().filter(|hash| hash.starts_with(BCRYPT)) {
+                return bcrypt::verify(&password, hash).map_err(|_| password_hash::Error::EncodingInvalid);
+            }
             let known = hash.is_some();
             let parsed = PasswordHash::new(hash.as_deref().unwrap_or(NOBODY))
                 .map_err(|_| password_hash::Error::EncodingInvalid)?;
@@ -81,6 +89,11 @@ fn argon2() -> Result<Argon2<'static>, password_hash::Error> {
     Ok(Argon2::new(Algorithm::Argon2id, Version::V0x13, params))
 }
 
+/// Whether a hash is to be replaced when its password is next known.
+pub fn is_outdated(hash: &str) -> bool {
+    !hash.starts_with(CURRENT)
+}
+
 /// Checks a new password, before anything is computed of it.
 pub fn check(errors: &mut Vec<FieldError>, pointer: &str, password: &str) {
     if password.chars().count() < SHORTEST {
@@ -105,10 +118,20 @@ mod tests {
     async fn a_password_has_its_hash_and_no_other() {
         let passwords = Passwords::new();
         let hash = passwords.hash("correct horse".to_owned()).await.unwrap();
-        assert!(hash.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"));
+        assert!(!is_outdated(&hash));
         assert!(passwords.verify("correct horse".to_owned(), Some(hash.clone())).await.unwrap());
         assert!(!passwords.verify("wrong horse".to_owned(), Some(hash)).await.unwrap());
         assert!(!passwords.verify("nobody's password".to_owned(), None).await.unwrap());
+    }
+
+    #[tokio::test]
+    async fn a_hash_by_bcrypt_is_understood_and_outdated() {
+        let passwords = Passwords::new();
+        let hash = bcrypt::hash("correct horse", 4).unwrap();
+        assert!(is_outdated(&hash));
+        assert!(passwords.verify("correct horse".to_owned(), Some(hash.clone())).await.unwrap());
+        assert!(!passwords.verify("wrong horse".to_owned(), Some(hash)).await.unwrap());
+        passwords.verify("correct horse".to_owned(), Some("$2b$nonsense".to_owned())).await.unwrap_err();
     }
 
     #[test]

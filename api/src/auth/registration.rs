@@ -8,7 +8,7 @@ use domain::{Aggregate, Rejection};
 use event_store::Claim;
 use uuid::Uuid;
 
-use super::{ADDRESS, address_hash, check_password};
+use super::{ADDRESS, address_hash, check_new_password};
 use crate::app::App;
 use crate::error::{command_problem, rejection_problem};
 use crate::problem::{Problem, codes};
@@ -68,6 +68,6 @@ fn check(command: &AccountCommand, password: &str) -> Result<(), Problem> {
         Some(RejectionKind::Invalid(errors)) => errors,
         _ => Vec::new(),
     };
-    check_password(&mut errors, "/password", password);
+    check_new_password(&mut errors, "/password", password);
     if errors.is_empty() { Ok(()) } else { Err(Problem::new(&codes::ACCOUNT_INVALID).with_errors(errors)) }
 }

@@ -3,15 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chrono::{DateTime, Utc};
-use domain::account::Account;
 use domain::metadata::Client;
-use domain::{Aggregate, Personal};
-use event_store::{Database, StoreError, StreamId, Vault};
+use event_store::{Database, StoreError, Vault};
 use moka::future::Cache;
-use ring::rand::{SecureRandom, SystemRandom};
 use serde_json::value::RawValue;
 use sqlx::PgPool;
 use sqlx::types::Json;
@@ -19,7 +14,8 @@ use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use crate::extract::same;
+use super::opaque::{Kind, sealed, stream};
+use crate::rate_limit::network;
 
 const CACHED: u64 = 100_000;
 /// How long a process may go on with a session that another has ended.
@@ -27,9 +23,9 @@ const CACHED_FOR: Duration = Duration::from_secs(1);
 /// Sessions that an account is shown, at most.
 const SHOWN: i64 = 100;
 const SWEEP_EVERY: Duration = Duration::from_secs(3600);
-const ID: usize = 16;
-const SECRET: usize = 32;
-const TAG: usize = 16;
+const REFRESH: Kind = Kind { hash: "refresh", tag: "refresh.tag" };
+/// How long ago a log-in may lie for what is sensitive, in seconds.
+const FRESH: f64 = 600.0;
 
 /// The sessions of an instance.
 #[derive(Clone)]
@@ -80,19 +76,21 @@ impl Sessions {
     /// [`StoreError`] when the database does not answer.
     pub async fn begin(&self, vault: &Vault, account: Uuid, client: Option<&Client>) -> Result<Session, StoreError> {
         let id = Uuid::now_v7();
-        let refresh_token = refresh_token(vault, id)?;
+        let refresh_token = REFRESH.issue(vault, id)?;
+        let network = network_hash(vault, account, client);
         let client = match client {
             Some(client) => Some(sealed(vault, account, client).await?),
             None => None,
         };
         sqlx::query(
-            "insert into sessions (id, account_id, refresh_hash, expires_at, client)
-             values ($1, $2, $3, clock_timestamp() + interval '30 days', $4::json)",
+            "insert into sessions (id, account_id, refresh_hash, expires_at, client, network)
+             values ($1, $2, $3, clock_timestamp() + interval '30 days', $4::json, $5)",
         )
         .bind(id)
         .bind(account)
-        .bind(hash(vault, &refresh_token))
+        .bind(REFRESH.hash(vault, &refresh_token))
         .bind(client)
+        .bind(network.as_slice())
         .execute(&self.writes)
         .await?;
         Ok(Session { id, account, refresh_token })
@@ -104,16 +102,16 @@ impl Sessions {
     /// # Errors
     /// [`StoreError`] when the database does not answer.
     pub async fn refresh(&self, vault: &Vault, token: &str) -> Result<Option<Session>, StoreError> {
-        let Some(id) = session_of(vault, token) else { return Ok(None) };
-        let successor = refresh_token(vault, id)?;
+        let Some(id) = REFRESH.id_of(vault, token) else { return Ok(None) };
+        let successor = REFRESH.issue(vault, id)?;
         let account: Option<Uuid> = sqlx::query_scalar(
             "update sessions set refresh_hash = $3
              where id = $1 and refresh_hash = $2 and revoked_at is null and expires_at > clock_timestamp()
              returning account_id",
         )
         .bind(id)
-        .bind(hash(vault, token))
-        .bind(hash(vault, &successor))
+        .bind(REFRESH.hash(vault, token))
+        .bind(REFRESH.hash(vault, &successor))
         .fetch_optional(&self.writes)
         .await?;
         let Some(account) = account else {
@@ -209,6 +207,38 @@ impl Sessions {
         Ok(())
     }
 
+    /// Whether a session was begun so lately that its owner need not prove again who they are.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the database does not answer.
+    pub async fn is_fresh(&self, id: Uuid) -> Result<bool, StoreError> {
+        let fresh: Option<bool> = sqlx::query_scalar(
+            "select created_at > clock_timestamp() - make_interval(secs => $2) from sessions where id = $1",
+        )
+        .bind(id)
+        .bind(FRESH)
+        .fetch_optional(&self.reads)
+        .await?;
+        Ok(fresh.unwrap_or(false))
+    }
+
+    /// Whether the account logged in from this network lately.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the database does not answer.
+    pub async fn knows_network(
+        &self,
+        vault: &Vault,
+        account: Uuid,
+        client: Option<&Client>,
+    ) -> Result<bool, StoreError> {
+        let network = network_hash(vault, account, client);
+        let known = sqlx::query_scalar("select exists (select from sessions where account_id = $1 and network = $2)")
+            .bind(account)
+            .bind(network.as_slice());
+        Ok(known.fetch_one(&self.reads).await?)
+    }
+
     /// Deletes, now and then until `stop`, the sessions that have ended.
     pub fn keep_swept(&self, stop: CancellationToken) {
         let writes = self.writes.clone();
@@ -268,36 +298,13 @@ async fn sweep(writes: &PgPool) -> Result<(), sqlx::Error> {
     Ok(())
 }
 
-fn stream(account: Uuid) -> StreamId {
-    StreamId { aggregate_type: Account::TYPE, id: account }
+/// By what an account and the network of one of its log-ins are known again.
+fn network_hash(vault: &Vault, account: Uuid, client: Option<&Client>) -> [u8; 32] {
+    vault.keyed_hash("session.network", format!("{account} {}", network_of(client)).as_bytes())
 }
 
-async fn sealed(vault: &Vault, account: Uuid, client: &Client) -> Result<String, StoreError> {
-    let client = serde_json::to_string(&Personal::new(account, client));
-    let client = client.map_err(|error| StoreError::Invalid(error.to_string()))?;
-    Ok(vault.seal(stream(account), &client).await?.0)
-}
-
-/// A new refresh token: the session's id, a secret, and a tag that tells our tokens from guesses.
-fn refresh_token(vault: &Vault, session: Uuid) -> Result<String, StoreError> {
-    let mut bytes = session.as_bytes().to_vec();
-    let mut secret = [0; SECRET];
-    let filled = SystemRandom::new().fill(&mut secret);
-    filled.map_err(|_| StoreError::Vault("the system gives no randomness".to_owned()))?;
-    bytes.extend(secret);
-    let tag = vault.keyed_hash("refresh.tag", &bytes);
-    bytes.extend(&tag[..TAG]);
-    Ok(URL_SAFE_NO_PAD.encode(bytes))
-}
-
-/// The session that a refresh token of ours belongs to.
-fn session_of(vault: &Vault, token: &str) -> Option<Uuid> {
-    let bytes = URL_SAFE_NO_PAD.decode(token).ok().filter(|bytes| bytes.len() == ID + SECRET + TAG)?;
-    let (content, tag) = bytes.split_at(ID + SECRET);
-    let ours = same(tag, &vault.keyed_hash("refresh.tag", content)[..TAG]);
-    Uuid::from_slice(&content[..ID]).ok().filter(|_| ours)
-}
-
-fn hash(vault: &Vault, token: &str) -> Vec<u8> {
-    vault.keyed_hash("refresh", token.as_bytes()).to_vec()
+/// The network that a request comes from; the same for all whose address is not known.
+pub fn network_of(client: Option<&Client>) -> String {
+    let address = client.and_then(|client| client.address.parse().ok());
+    address.map_or_else(String::new, |address| network(address).to_string())
 }

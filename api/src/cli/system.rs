@@ -120,6 +120,7 @@ impl System {
         let admin = ensure_first_admin(&app, configured, keep).await?;
         erasure::keep_finishing(&app);
         app.auth().sessions.keep_swept(app.stop().clone());
+        app.auth().guesses.keep_swept(app.stop().clone());
         self.serve(listener, routes::router(app));
         Ok((address, admin))
     }

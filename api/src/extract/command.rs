@@ -99,6 +99,11 @@ impl Order {
         Context { idempotency, ..context(self.caller.actor, &self.info, self.deadline) }
     }
 
+    /// Where it comes from.
+    pub fn client(&self) -> Option<&Client> {
+        self.info.client.as_ref()
+    }
+
     /// Until when the client waits for a read model.
     pub fn patience(&self, longest: Duration) -> Instant {
         Instant::now() + self.preferences.wait.min(longest)

@@ -4,9 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use axum::extract::State;
 use chrono::{DateTime, Utc};
+use domain::Role;
 use domain::account::{Account, AccountCommand, Locale};
-use domain::{Aggregate, Role};
-use event_store::StreamId;
 use projections::account::{self, Accounts};
 use projections::{Projection, Scope};
 use serde::{Deserialize, Serialize};
@@ -19,7 +18,8 @@ use uuid::Uuid;
 
 use crate::answer::{Answered, CommandDone, QueryAnswer, Served};
 use crate::app::App;
-use crate::auth::{Caller, check_password, is_password_too_long};
+pub use crate::auth::stream;
+use crate::auth::{Caller, check_new_password, check_password};
 use crate::error::not_found;
 use crate::extract::{CommandRequest, Id, NoParameters, Order, QueryRequest};
 use crate::problem::{Problem, codes};
@@ -31,11 +31,6 @@ pub fn router() -> OpenApiRouter<App> {
 
 /// The projection of accounts.
 pub const PROJECTION: &str = Accounts::NAME;
-
-/// The stream of an account.
-pub fn stream(id: Uuid) -> StreamId {
-    StreamId { aggregate_type: Account::TYPE, id }
-}
 
 /// An account, as its owner sees it.
 #[derive(Debug, Clone, Serialize, ToSchema)]
@@ -51,6 +46,8 @@ pub struct User {
     #[schema(value_type = Vec<RoleName>)]
     roles: Vec<Role>,
     status: UserStatus,
+    /// Whether logging in takes a second factor.
+    totp_enabled: bool,
     version: u64,
 }
 
@@ -104,6 +101,7 @@ pub async fn user(app: &App, id: Uuid) -> Result<User, Problem> {
         locale,
         roles: account.roles().into(),
         status: if account.is_active() { UserStatus::Active } else { UserStatus::Suspended },
+        totp_enabled: account.has_totp(),
         version,
     })
 }
@@ -162,18 +160,15 @@ async fn change_password(State(app): State<App>, request: CommandRequest<ChangeP
     let (ChangePassword { current_password, new_password }, order) = request.into_parts();
     let id = order.caller.id();
     let mut errors = Vec::new();
-    check_password(&mut errors, "/newPassword", &new_password);
+    check_new_password(&mut errors, "/newPassword", &new_password);
     if !errors.is_empty() {
         return Err(Problem::new(&codes::ACCOUNT_INVALID).with_errors(errors));
     }
-    let hash = app.auth().password_hash(id).await?;
-    let right =
-        !is_password_too_long(&current_password) && app.auth().passwords.verify(current_password, hash.clone()).await?;
-    if !right {
+    let Some(old) = check_password(&app, Some(id), &[], current_password, order.client()).await? else {
         // A repeated request finds its own new password in place.
         return app.replayed_or::<Account>(Problem::new(&codes::AUTH_WRONG_PASSWORD), order).await;
-    }
-    let (old, new) = (hash.unwrap_or_default(), app.auth().passwords.hash(new_password).await?);
+    };
+    let new = app.auth().passwords.hash(new_password).await?;
     // A client that hangs up must not leave it half done.
     let replacing = tokio::spawn(async move { replace_password(&app, order, &old, &new).await });
     replacing.await.unwrap_or_else(|_| Err(Problem::new(&codes::INTERNAL)))
@@ -181,7 +176,7 @@ async fn change_password(State(app): State<App>, request: CommandRequest<ChangeP
 
 /// The hash first, because the event must not tell what did not happen; back again when the event is refused.
 async fn replace_password(app: &App, order: Order, old: &str, new: &str) -> Answered {
-    let (id, session) = (order.caller.id(), order.caller.session);
+    let (id, session) = (order.caller.id(), order.caller.session()?);
     if !app.auth().replace_password(id, old, new).await? {
         return Err(Problem::new(&codes::AUTH_WRONG_PASSWORD));
     }

@@ -17,10 +17,9 @@ use super::account::{Language, User, user};
 use crate::answer::{QueryAnswer, json};
 use crate::app::App;
 use crate::auth::{
-    ADDRESS, ActiveSession, LIFETIME, Registration, Session, address_hash, is_password_too_long,
-    register as open_account,
+    ActiveSession, Credential, LIFETIME, Proof, Registration, Session, log_in, prove_again, register as open_account,
 };
-use crate::extract::{Id, NoParameters, Page, PublicRequest, QueryRequest};
+use crate::extract::{CommandRequest, Id, NoParameters, Page, PublicRequest, QueryRequest};
 use crate::problem::{Problem, codes};
 
 /// The routes.
@@ -28,6 +27,7 @@ pub fn router() -> OpenApiRouter<App> {
     OpenApiRouter::default()
         .routes(routes!(register))
         .routes(routes!(login))
+        .routes(routes!(step_up))
         .routes(routes!(refresh))
         .routes(routes!(logout))
         .routes(routes!(sessions))
@@ -54,9 +54,17 @@ struct Register {
 struct Login {
     email: String,
     password: String,
-    /// Reserved for the second factor, which no account has yet.
-    #[serde(rename = "totp")]
-    _totp: Option<String>,
+    /// A code of the second factor where there is one, or a recovery code.
+    totp: Option<String>,
+}
+
+/// Who proves again who they are.
+#[derive(Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct StepUp {
+    password: String,
+    /// A code of the second factor where there is one, or a recovery code.
+    totp: Option<String>,
 }
 
 /// Who goes on.
@@ -101,20 +109,21 @@ async fn register(State(app): State<App>, request: PublicRequest<Register>) -> R
     request_body = Login, responses((status = 200, body = SignedIn)))]
 async fn login(State(app): State<App>, request: PublicRequest<Login>) -> Result<Response, Problem> {
     let client = request.client().cloned();
-    let Login { email, password, .. } = request.body;
-    let wrong = || Problem::new(&codes::AUTH_INVALID_CREDENTIALS);
-    if is_password_too_long(&password) {
-        return Err(wrong());
-    }
-    let account = app.store().claim_owner(ADDRESS, &address_hash(app.vault(), &email)).await?;
-    // Whether or not there is one, the same questions are asked.
-    let hash = app.auth().password_hash(account.unwrap_or_default()).await?;
-    let right = app.auth().passwords.verify(password, hash).await?;
-    let account = account.filter(|_| right).ok_or_else(wrong)?;
-    if !app.auth().standing(account).await?.active {
-        return Err(Problem::new(&codes::ACCOUNT_SUSPENDED));
-    }
+    let Login { email, password, totp } = request.body;
+    let account = log_in(&app, &email, Proof { password, totp }, client.as_ref()).await?;
     let session = app.auth().sessions.begin(app.vault(), account, client.as_ref()).await?;
+    signed_in(&app, session).await
+}
+
+/// Prove again who one is, for what is sensitive: a new session takes the place of the one that asks.
+#[utoipa::path(post, path = "/api/auth/step-up", tag = "auth", operation_id = "stepUp",
+    request_body = StepUp, responses((status = 200, body = SignedIn)))]
+async fn step_up(State(app): State<App>, request: CommandRequest<StepUp>) -> Result<Response, Problem> {
+    let (StepUp { password, totp }, order) = request.into_parts();
+    let (account, former) = (order.caller.id(), order.caller.session()?);
+    prove_again(&app, account, Proof { password, totp }, order.client()).await?;
+    let session = app.auth().sessions.begin(app.vault(), account, order.client()).await?;
+    app.auth().sessions.end(former).await?;
     signed_in(&app, session).await
 }
 
@@ -147,7 +156,7 @@ struct LogOut {
 async fn logout(State(app): State<App>, request: QueryRequest<LogOut>) -> Result<StatusCode, Problem> {
     match request.parameters.everywhere {
         true => app.auth().sessions.end_all(request.caller.id()).await?,
-        false => app.auth().sessions.end(request.caller.session).await?,
+        false => app.auth().sessions.end(request.caller.session()?).await?,
     }
     Ok(StatusCode::NO_CONTENT)
 }
@@ -181,7 +190,15 @@ async fn sessions(
     let caller = request.caller;
     let view = |ActiveSession { id, client, created_at, last_used_at, expires_at }| {
         let (address, device) = client.map_or((None, None), |client| (Some(client.address), client.user_agent));
-        SessionView { id, device, address, created_at, last_used_at, expires_at, current: id == caller.session }
+        SessionView {
+            id,
+            device,
+            address,
+            created_at,
+            last_used_at,
+            expires_at,
+            current: caller.credential == Credential::Session(id),
+        }
     };
     let items = app.auth().sessions.of(app.vault(), caller.id()).await?.into_iter().map(view).collect();
     Ok(QueryAnswer::new(Page { items, next_cursor: None }, position))

@@ -3,6 +3,7 @@
 mod account;
 mod admin;
 mod analytics;
+mod api_tokens;
 mod audit;
 mod auth;
 mod dossier;
@@ -11,6 +12,7 @@ mod jwks;
 mod live;
 mod operations;
 mod post;
+mod totp;
 
 use axum::Router;
 use axum::http::HeaderValue;
@@ -33,6 +35,8 @@ use crate::problem::{Problem, codes};
 fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::with_openapi(openapi::base())
         .merge(auth::router())
+        .merge(totp::router())
+        .merge(api_tokens::router())
         .merge(jwks::router())
         .merge(account::router())
         .merge(erasure::router())
