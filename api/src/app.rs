@@ -11,6 +11,7 @@ use sqlx::PgPool;
 use sqlx::postgres::PgPoolOptions;
 use tokio_util::sync::CancellationToken;
 
+use crate::accesses::Accesses;
 use crate::auth::{Auth, AuthError};
 use crate::config::{AddressRange, Config};
 use crate::jobs::Jobs;
@@ -47,6 +48,7 @@ pub struct Parts {
 struct Inner {
     parts: Parts,
     commands: Commands,
+    accesses: Accesses,
     auth: Auth,
     jobs: Jobs,
     health_pool: PgPool,
@@ -67,6 +69,7 @@ impl App {
         let commands = Commands::new(parts.store.clone(), &parts.database);
         let auth = Auth::new(&parts.database, &parts.store, commands.clone())?;
         let limiter = Limiter::start(config.rate_limits, &parts.database, parts.stop.clone());
+        let accesses = Accesses::start(&parts.database, parts.store.clone(), parts.stop.clone());
         let jobs = Jobs::new(parts.store.clone(), parts.database.clone(), parts.stop.clone());
         // Of its own: how busy the others are says nothing about Postgres.
         let health_pool = PgPoolOptions::new().max_connections(1).connect_lazy_with(parts.database.connect_options());
@@ -74,6 +77,7 @@ impl App {
             inner: Arc::new(Inner {
                 parts,
                 commands,
+                accesses,
                 auth,
                 jobs,
                 health_pool,
@@ -90,6 +94,11 @@ impl App {
     /// Executes commands.
     pub fn commands(&self) -> &Commands {
         &self.inner.commands
+    }
+
+    /// Records who gets at what.
+    pub fn accesses(&self) -> &Accesses {
+        &self.inner.accesses
     }
 
     /// Knows callers.

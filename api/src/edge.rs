@@ -13,8 +13,10 @@ use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, Version};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use futures::FutureExt;
+use serde_json::json;
 use tokio::time::timeout;
 
+use crate::accesses::{Access, AccessAction};
 use crate::app::App;
 use crate::metadata::{REQUEST_ID, RequestInfo};
 use crate::problem::{Problem, codes};
@@ -52,6 +54,7 @@ pub async fn edge(State(app): State<App>, mut request: Request, next: Next) -> R
         }
     };
     let counted = response.extensions().get::<Counted>().copied();
+    note_denial(&app, &response, &info, &method, route.as_ref());
     let mut response = with_problem(response, &info, &uri);
     decorate(response.headers_mut(), &info, uri.path());
     if let Some(counted) = counted {
@@ -77,6 +80,15 @@ async fn serve(app: &App, next: Next, mut request: Request, info: &RequestInfo) 
     };
     response.extensions_mut().insert(counted);
     response
+}
+
+/// A refusal by the policy is recorded, whether or not it looks like one.
+fn note_denial(app: &App, response: &Response, info: &RequestInfo, method: &Method, route: Option<&MatchedPath>) {
+    let Some(problem) = response.extensions().get::<Problem>().filter(|problem| problem.is_denial()) else { return };
+    let Some(caller) = info.caller() else { return };
+    let route = route.map_or("", MatchedPath::as_str);
+    let detail = json!({ "method": method.as_str(), "route": route });
+    app.accesses().note(Access::new(AccessAction::Request, info).by(caller).refused(problem).with(detail));
 }
 
 async fn run(answer: impl Future<Output = Response>, patience: Duration) -> Response {

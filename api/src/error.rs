@@ -26,7 +26,7 @@ pub fn command_problem<A: Aggregate>(error: CommandError<A::Error>) -> Problem {
 /// What a client is told about a refusal by the policy.
 pub fn denied<A: Aggregate>(denial: Denial) -> Problem {
     match denial {
-        Denial::Hidden => not_found::<A>(),
+        Denial::Hidden => not_found::<A>().with_denial(),
         Denial::Forbidden => Problem::new(&codes::ACCESS_FORBIDDEN),
     }
 }

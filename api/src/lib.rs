@@ -1,5 +1,6 @@
 //! The HTTP API of Capitune, and every role of its binary.
 
+mod accesses;
 mod answer;
 mod app;
 mod auth;

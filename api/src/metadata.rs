@@ -1,6 +1,7 @@
 //! What is known of a request before it is understood: its id, its trace, where it comes from, what it reads.
 
 use std::net::{IpAddr, SocketAddr};
+use std::sync::OnceLock;
 
 use axum::http::header::{ACCEPT_LANGUAGE, HeaderName, USER_AGENT};
 use axum::http::{Extensions, HeaderMap};
@@ -33,6 +34,7 @@ pub struct RequestInfo {
     pub client: Option<Client>,
     /// The language of its problems.
     pub language: Language,
+    caller: OnceLock<Uuid>,
 }
 
 impl RequestInfo {
@@ -47,7 +49,18 @@ impl RequestInfo {
             traceparent: text(&TRACEPARENT).filter(|parent| is_traceparent(parent)).map(str::to_owned),
             client: peer.map(|peer| Client { address: client_address(peer, headers, trusted).to_string(), user_agent }),
             language: Language::preferred(text(&ACCEPT_LANGUAGE)),
+            caller: OnceLock::new(),
         }
+    }
+
+    /// Notes the account that proved to be calling.
+    pub fn note_caller(&self, account: Uuid) {
+        self.caller.get_or_init(|| account);
+    }
+
+    /// The account that proved to be calling.
+    pub fn caller(&self) -> Option<Uuid> {
+        self.caller.get().copied()
     }
 
     /// What all events of the business exchange share: the trace, when there is one.

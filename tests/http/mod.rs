@@ -2,6 +2,7 @@
 //! people of its own.
 
 mod access;
+mod accesses;
 mod admin;
 mod analytics;
 mod api_tokens;

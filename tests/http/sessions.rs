@@ -135,7 +135,9 @@ async fn of_two_new_passwords_at_once_one_is_accepted() {
     let won: Vec<usize> = (0..6).filter(|number| answers[*number].status == 200).collect();
     assert_eq!(won.len(), 1);
     for (number, new) in passwords.iter().enumerate() {
-        log_in(&ada.email, new).await.expect(if number == won[0] { 200 } else { 401 });
+        // Each from elsewhere, so that none has to wait.
+        let somewhere = nobody().await.from(&format!("127.0.8.{number}"));
+        super::log_in(&somewhere, &ada.email, new, None).await.expect(if number == won[0] { 200 } else { 401 });
     }
 }
 

@@ -15,6 +15,7 @@ use uuid::Uuid;
 use super::api_tokens::{self, Bearer};
 use super::scope::Scope;
 use crate::app::App;
+use crate::metadata::RequestInfo;
 use crate::problem::{Problem, codes};
 
 /// How long it may take to find out who calls.
@@ -92,8 +93,16 @@ impl FromRequestParts<App> for Caller {
         }
         let known = timeout(PATIENCE, authenticate(parts, app)).await;
         let caller = known.unwrap_or_else(|_| Err(Problem::new(&codes::STORE_UNAVAILABLE).with_retry_after(1)))?;
+        note(parts, caller.id());
         parts.extensions.insert(caller);
         Ok(caller)
+    }
+}
+
+/// Lets the outermost layer know who calls.
+fn note(parts: &Parts, account: Uuid) {
+    if let Some(info) = parts.extensions.get::<Arc<RequestInfo>>() {
+        info.note_caller(account);
     }
 }
 
@@ -120,6 +129,7 @@ async fn authenticate_program(parts: &Parts, token: &str, app: &App) -> Result<C
     if !standing.active {
         return Err(Problem::new(&codes::AUTH_INVALID_TOKEN));
     }
+    note(parts, account);
     match Scope::needed(&parts.method, parts.uri.path()) {
         Some(scope) if scopes.contains(scope) => {
             Ok(Caller { actor: standing.actor(account), credential: Credential::ApiToken(id) })

@@ -1,14 +1,15 @@
 //! Proving who one is: by password, and by the second factor where there is one. Guessing gets slower, for the guesser
 //! alone.
 
-use domain::metadata::Client;
 use uuid::Uuid;
 
 use super::guesses::Bucket;
 use super::passwords::{is_outdated, is_too_long};
 use super::sessions::network_of;
 use super::{ADDRESS, address_hash};
+use crate::accesses::{Access, AccessAction};
 use crate::app::App;
+use crate::metadata::RequestInfo;
 use crate::problem::{Problem, codes};
 
 /// Wrong passwords in a row for one account from one network that cost nothing but the last.
@@ -31,25 +32,52 @@ pub struct Proof {
 /// # Errors
 /// A 401 when something is wrong or a code is missing, a 403 for an account that is shut out, a 429 after too many wrong
 /// guesses, a 503 when the store does not answer.
-pub async fn log_in(app: &App, email: &str, proof: Proof, client: Option<&Client>) -> Result<Uuid, Problem> {
+pub async fn log_in(app: &App, email: &str, proof: Proof, info: &RequestInfo) -> Result<Uuid, Problem> {
     let address = address_hash(app.vault(), email);
     let account = app.store().claim_owner(ADDRESS, &address).await?;
-    // Whether or not there is one, the same questions are asked.
-    let right = check_password(app, account, &address, proof.password, client).await?;
-    let wrong = || Problem::new(&codes::AUTH_INVALID_CREDENTIALS);
-    let account = account.filter(|_| right.is_some()).ok_or_else(wrong)?;
-    admit(app, account, proof.totp).await?;
-    Ok(account)
+    let proved = async {
+        // Whether or not there is one, the same questions are asked.
+        let right = check_password(app, account, &address, proof.password, info).await?;
+        let wrong = || Problem::new(&codes::AUTH_INVALID_CREDENTIALS);
+        let account = account.filter(|_| right.is_some()).ok_or_else(wrong)?;
+        admit(app, account, proof.totp).await?;
+        Ok(account)
+    };
+    let proved = proved.await;
+    record(app, AccessAction::LogIn, info, account, &proved).await?;
+    proved
+}
+
+/// Records a proof that was given or refused; whose it would have been, only that account and auditors learn.
+async fn record(
+    app: &App,
+    action: AccessAction,
+    info: &RequestInfo,
+    account: Option<Uuid>,
+    proved: &Result<Uuid, Problem>,
+) -> Result<(), Problem> {
+    let access = Access::new(action, info).concerning(account);
+    match proved {
+        Ok(account) => app.accesses().record(access.by(*account)).await,
+        Err(problem) if problem.is_refusal() => app.accesses().record(access.refused(problem)).await,
+        Err(_) => Ok(()),
+    }
 }
 
 /// Proves again who one is, while one is signed in.
 ///
 /// # Errors
 /// As [`log_in`].
-pub async fn prove_again(app: &App, account: Uuid, proof: Proof, client: Option<&Client>) -> Result<(), Problem> {
-    let right = check_password(app, Some(account), &[], proof.password, client).await?;
-    right.ok_or_else(|| Problem::new(&codes::AUTH_WRONG_PASSWORD))?;
-    admit(app, account, proof.totp).await
+pub async fn prove_again(app: &App, account: Uuid, proof: Proof, info: &RequestInfo) -> Result<(), Problem> {
+    let proved = async {
+        let right = check_password(app, Some(account), &[], proof.password, info).await?;
+        right.ok_or_else(|| Problem::new(&codes::AUTH_WRONG_PASSWORD))?;
+        admit(app, account, proof.totp).await?;
+        Ok(account)
+    };
+    let proved = proved.await;
+    record(app, AccessAction::StepUp, info, Some(account), &proved).await?;
+    proved.map(drop)
 }
 
 /// What is left to ask once the password is right.
@@ -86,13 +114,13 @@ pub async fn check_password(
     account: Option<Uuid>,
     name: &[u8],
     password: String,
-    client: Option<&Client>,
+    info: &RequestInfo,
 ) -> Result<Option<String>, Problem> {
     let (auth, guesses) = (app.auth(), &app.auth().guesses);
     if is_too_long(&password) {
         return Ok(None);
     }
-    let id = account.unwrap_or_default();
+    let (id, client) = (account.unwrap_or_default(), info.client.as_ref());
     let whose = if account.is_some() { id.as_bytes() } else { name };
     let network = network_of(client);
     let near = Bucket::new(app.vault(), &[b"password", whose, network.as_bytes()], FREE_NEAR);

@@ -31,7 +31,7 @@ pub use first_admin::{FirstAdminError, NewAdmin, ensure_first_admin};
 pub use guesses::Guesses;
 pub use jwt::{Jwk, LIFETIME};
 pub use login::{Proof, check_password, log_in, prove_again};
-pub use opaque::stream;
+pub use opaque::{sealed, stream};
 pub use passwords::{Passwords, check as check_new_password};
 pub use registration::{Registration, register};
 pub use scope::Scope;

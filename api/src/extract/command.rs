@@ -10,7 +10,6 @@ use axum::http::request::Parts;
 use bytes::Bytes;
 use commands::Context;
 use domain::Actor;
-use domain::metadata::Client;
 use event_store::{IdempotencyKey, Vault};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -99,9 +98,9 @@ impl Order {
         Context { idempotency, ..context(self.caller.actor, &self.info, self.deadline) }
     }
 
-    /// Where it comes from.
-    pub fn client(&self) -> Option<&Client> {
-        self.info.client.as_ref()
+    /// What else is known of the request.
+    pub fn info(&self) -> &RequestInfo {
+        &self.info
     }
 
     /// Until when the client waits for a read model.
@@ -132,9 +131,14 @@ impl<T: DeserializeOwned> FromRequest<App> for PublicRequest<T> {
 }
 
 impl<T> PublicRequest<T> {
-    /// Where it comes from.
-    pub fn client(&self) -> Option<&Client> {
-        self.info.client.as_ref()
+    /// What it says, and what else is known of it.
+    pub fn into_parts(self) -> (T, Arc<RequestInfo>) {
+        (self.body, self.info)
+    }
+
+    /// What else is known of the request.
+    pub fn info(&self) -> &RequestInfo {
+        &self.info
     }
 
     /// The context of a command that `actor` gives by this request.
@@ -143,7 +147,11 @@ impl<T> PublicRequest<T> {
     }
 }
 
-fn request_info(parts: &Parts) -> Result<Arc<RequestInfo>, Problem> {
+/// What the outermost layer found out about the request.
+///
+/// # Errors
+/// A 500 when there was no such layer.
+pub fn request_info(parts: &Parts) -> Result<Arc<RequestInfo>, Problem> {
     parts.extensions.get::<Arc<RequestInfo>>().cloned().ok_or_else(|| Problem::new(&codes::INTERNAL))
 }
 

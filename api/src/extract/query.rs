@@ -1,5 +1,7 @@
 //! Everything about a query: who asks, for what, and how fresh the answer must be.
 
+use std::sync::Arc;
+
 use axum::extract::FromRequestParts;
 use axum::http::HeaderMap;
 use axum::http::header::HeaderName;
@@ -9,9 +11,11 @@ use serde::de::DeserializeOwned;
 use tokio::time::Instant;
 
 use super::Preferences;
+use super::command::request_info;
 use super::parameters::{parse_position, strict_parameters};
 use crate::app::App;
 use crate::auth::Caller;
+use crate::metadata::RequestInfo;
 use crate::problem::{Problem, codes};
 
 /// `Capitune-Min-Position`.
@@ -33,6 +37,8 @@ pub struct QueryRequest<T> {
     pub min_position: u64,
     /// Until when to wait for it.
     pub deadline: Instant,
+    /// What else is known of the request.
+    pub info: Arc<RequestInfo>,
 }
 
 impl<T: DeserializeOwned + Send> FromRequestParts<App> for QueryRequest<T> {
@@ -48,6 +54,7 @@ impl<T: DeserializeOwned + Send> FromRequestParts<App> for QueryRequest<T> {
             parameters,
             min_position: header.max(parameter).unwrap_or(0),
             deadline: Instant::now() + wait,
+            info: request_info(parts)?,
         })
     }
 }

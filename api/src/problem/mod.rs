@@ -35,6 +35,8 @@ struct Content {
     allowed_commands: Option<Vec<&'static str>>,
     current_version: Option<u64>,
     retry_after: Option<u32>,
+    /// Whether the policy refused something that may exist.
+    denied: bool,
 }
 
 impl Problem {
@@ -50,6 +52,7 @@ impl Problem {
             allowed_commands: None,
             current_version: None,
             retry_after: None,
+            denied: matches!(code.name, "access.forbidden" | "auth.scope_missing"),
         }))
     }
 
@@ -95,6 +98,22 @@ impl Problem {
     pub fn with_retry_after(mut self, seconds: u32) -> Self {
         self.0.retry_after = Some(seconds);
         self
+    }
+
+    /// Marked as the policy's refusal, whatever it looks like.
+    pub fn with_denial(mut self) -> Self {
+        self.0.denied = true;
+        self
+    }
+
+    /// Whether the policy refused something that may exist.
+    pub fn is_denial(&self) -> bool {
+        self.0.denied
+    }
+
+    /// What kind of problem it is.
+    pub fn code(&self) -> &'static Code {
+        self.0.code
     }
 
     /// Whether it is certain that nothing was done.
@@ -179,11 +198,6 @@ impl Problem {
 
 #[cfg(test)]
 impl Problem {
-    /// What kind of problem it is.
-    pub(crate) fn code(&self) -> &'static Code {
-        self.0.code
-    }
-
     /// What a reader of English is told.
     pub(crate) fn body_for_tests(&self) -> ProblemDetails {
         self.body(Language::English, "/", "r")

@@ -164,7 +164,7 @@ async fn change_password(State(app): State<App>, request: CommandRequest<ChangeP
     if !errors.is_empty() {
         return Err(Problem::new(&codes::ACCOUNT_INVALID).with_errors(errors));
     }
-    let Some(old) = check_password(&app, Some(id), &[], current_password, order.client()).await? else {
+    let Some(old) = check_password(&app, Some(id), &[], current_password, order.info()).await? else {
         // A repeated request finds its own new password in place.
         return app.replayed_or::<Account>(Problem::new(&codes::AUTH_WRONG_PASSWORD), order).await;
     };

@@ -10,6 +10,7 @@ use event_store::StreamId;
 use projections::account::{AccountCursor, AccountRow};
 use projections::{ProjectionStatus, Scope};
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 use serde_json::value::RawValue;
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
@@ -17,6 +18,7 @@ use utoipa_axum::routes;
 use uuid::Uuid;
 
 use super::account::{Language, PROJECTION, RoleName, UserStatus, stream};
+use crate::accesses::{Access, AccessAction};
 use crate::answer::{Answered, CommandDone, QueryAnswer, json, mark_replayed};
 use crate::app::App;
 use crate::extract::{CommandRequest, Cursor, Id, Limit, NoBody, NoParameters, Page, QueryRequest};
@@ -111,6 +113,7 @@ struct SetStatus {
 async fn set_status(State(app): State<App>, Id(id): Id, request: CommandRequest<SetStatus>) -> Answered {
     let (SetStatus { status, reason }, order) = request.into_parts();
     let (by, at) = (order.caller.id(), Utc::now());
+    let access = Access::new(AccessAction::ChangeStatus, order.info()).by(by).concerning(id);
     let command = match status {
         UserStatus::Active => AccountCommand::Reactivate { reason, by, at },
         UserStatus::Suspended => AccountCommand::Suspend { reason, by, at },
@@ -120,6 +123,7 @@ async fn set_status(State(app): State<App>, Id(id): Id, request: CommandRequest<
     if status == UserStatus::Suspended {
         app.auth().sessions.end_all(id).await?;
     }
+    app.accesses().record(access.with(json!({ "to": status }))).await?;
     Ok(answer)
 }
 
@@ -137,9 +141,13 @@ struct SetRoles {
     request_body = SetRoles, responses((status = 200, body = CommandDone)))]
 async fn set_roles(State(app): State<App>, Id(id): Id, request: CommandRequest<SetRoles>) -> Answered {
     let (SetRoles { roles }, order) = request.into_parts();
-    let command = AccountCommand::ChangeRoles { roles, by: order.caller.id(), at: Utc::now() };
+    let by = order.caller.id();
+    let access = Access::new(AccessAction::ChangeRoles, order.info()).by(by).concerning(id);
+    let from = app.auth().standing(id).await?.roles;
+    let command = AccountCommand::ChangeRoles { roles, by, at: Utc::now() };
     let answer = app.execute::<Account>(id, command, order).await?;
     app.auth().accounts.forget(id).await;
+    app.accesses().record(access.with(json!({ "from": from, "to": roles }))).await?;
     Ok(answer)
 }
 

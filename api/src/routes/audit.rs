@@ -12,12 +12,14 @@ use domain::{Action, Aggregate, EventEnvelope};
 use event_store::{EventStore, LogFilter, StoreError, StreamId};
 use futures::{Stream, stream};
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 use tokio::time::Instant;
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use uuid::Uuid;
 
+use crate::accesses::{Access, AccessAction};
 use crate::answer::{POSITION, QueryAnswer};
 use crate::app::App;
 use crate::extract::{Cursor, Limit, Page, QueryRequest, accepts, invalid_parameter, parse_id, time};
@@ -107,6 +109,8 @@ async fn events(
     let after = opened.or(parameters.after).unwrap_or(0).min(i64::MAX as u64);
     let head = app.log_head(&request).await?;
     let filter = filter(&app, parameters).await?;
+    let read = Access::new(AccessAction::Read, &request.info).by(request.caller.id());
+    app.accesses().record(read.with(json!({ "of": "log", "filter": parameters, "after": after }))).await?;
     if accepts(&headers, NDJSON) {
         return Ok(lines(app.store().clone(), filter, after, head));
     }

@@ -93,7 +93,7 @@ struct SignedIn {
 async fn register(State(app): State<App>, request: PublicRequest<Register>) -> Result<Response, Problem> {
     let id = Uuid::now_v7();
     let roles = [Role::Applicant].into_iter().collect();
-    let client = request.client().cloned();
+    let client = request.info().client.clone();
     let context = request.context(Actor { id, roles, organization: DEFAULT_ORGANIZATION });
     let Register { email, password, name, locale } = request.body;
     let registration = Registration { email, password, name, locale, first_admin: false };
@@ -108,10 +108,9 @@ async fn register(State(app): State<App>, request: PublicRequest<Register>) -> R
 #[utoipa::path(post, path = "/api/auth/login", tag = "auth", operation_id = "login", security(()),
     request_body = Login, responses((status = 200, body = SignedIn)))]
 async fn login(State(app): State<App>, request: PublicRequest<Login>) -> Result<Response, Problem> {
-    let client = request.client().cloned();
-    let Login { email, password, totp } = request.body;
-    let account = log_in(&app, &email, Proof { password, totp }, client.as_ref()).await?;
-    let session = app.auth().sessions.begin(app.vault(), account, client.as_ref()).await?;
+    let (Login { email, password, totp }, info) = request.into_parts();
+    let account = log_in(&app, &email, Proof { password, totp }, &info).await?;
+    let session = app.auth().sessions.begin(app.vault(), account, info.client.as_ref()).await?;
     signed_in(&app, session).await
 }
 
@@ -121,8 +120,8 @@ async fn login(State(app): State<App>, request: PublicRequest<Login>) -> Result<
 async fn step_up(State(app): State<App>, request: CommandRequest<StepUp>) -> Result<Response, Problem> {
     let (StepUp { password, totp }, order) = request.into_parts();
     let (account, former) = (order.caller.id(), order.caller.session()?);
-    prove_again(&app, account, Proof { password, totp }, order.client()).await?;
-    let session = app.auth().sessions.begin(app.vault(), account, order.client()).await?;
+    prove_again(&app, account, Proof { password, totp }, order.info()).await?;
+    let session = app.auth().sessions.begin(app.vault(), account, order.info().client.as_ref()).await?;
     app.auth().sessions.end(former).await?;
     signed_in(&app, session).await
 }

@@ -1,5 +1,6 @@
 //! The product on one page.
 
+mod accesses;
 mod account;
 mod admin;
 mod analytics;
@@ -44,6 +45,7 @@ fn routes() -> OpenApiRouter<App> {
         .merge(post::router())
         .merge(live::router())
         .merge(audit::router())
+        .merge(accesses::router())
         .merge(analytics::router())
         .merge(admin::router())
         .merge(operations::router())

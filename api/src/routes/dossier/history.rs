@@ -15,7 +15,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use uuid::Uuid;
 
-use super::view::{Sight, show, stream};
+use super::view::{Sight, record_read, show, stream};
 use crate::answer::QueryAnswer;
 use crate::app::App;
 use crate::diff::{Difference, differences};
@@ -42,6 +42,7 @@ async fn replay<R>(app: &App, id: Uuid, request: &QueryRequest<R>) -> Result<(Ve
     let events = app.store().read_stream(stream(id), 0).await?;
     let row = DossierRow::fold(&events)?.ok_or_else(not_found::<Dossier>)?;
     request.caller.can(Action::ReadHistory, &row.resource()).map_err(denied::<Dossier>)?;
+    record_read(app, request, Action::ReadHistory, &row).await?;
     Ok((events, head))
 }
 

@@ -2,19 +2,21 @@
 
 use axum::extract::State;
 use chrono::{DateTime, Utc};
-use domain::Role;
 use domain::dossier::{Dossier, Status};
+use domain::{Action, Role};
 use projections::Scope;
 use projections::dossier::{self, DossierCursor, DossierFilter, DossierRow, DossierSort, SortKey, Visible};
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 use serde_json::value::RawValue;
 use utoipa::IntoParams;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use uuid::Uuid;
 
-use super::view::{DossierView, Sight, StatusView, show, sight};
+use super::view::{DossierView, Sight, StatusView, record_read, show, sight};
 use super::{PROJECTION, history};
+use crate::accesses::{Access, AccessAction};
 use crate::answer::QueryAnswer;
 use crate::app::App;
 use crate::auth::Caller;
@@ -61,6 +63,7 @@ async fn current(app: &App, id: Uuid, request: &QueryRequest<AsItWas>) -> Result
     let (row, position) = app.read(PROJECTION, Scope::Key(id), request, query).await?;
     let row = row.ok_or_else(not_found::<Dossier>)?;
     let (version, sight) = (row.version, sight(&request.caller, &row)?);
+    record_read(app, request, Action::ReadDossier, &row).await?;
     let body = show(app, vec![(row, sight)]).await?.pop().unwrap_or_default();
     Ok(QueryAnswer { body, position, version: Some(version) })
 }
@@ -146,6 +149,10 @@ async fn list(
     let query = || dossier::list(app.reads(), &filter);
     let (page, position) = app.read(PROJECTION, Scope::All, &request, query).await?;
     let next_cursor = page.next.map(|next| cursors.seal(&next));
+    if request.caller.actor.roles.contains(Role::Auditor) {
+        let read = Access::new(AccessAction::Read, &request.info).by(request.caller.id());
+        app.accesses().record(read.with(json!({ "of": "dossiers" }))).await?;
+    }
     let items = show(&app, seen(&request.caller, page.items)).await?;
     Ok(QueryAnswer::new(Page { items, next_cursor }, position))
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
 use domain::dossier::Dossier;
-use domain::{Action, Aggregate};
+use domain::{Action, Aggregate, Role};
 use event_store::StreamId;
 use projections::dossier::DossierRow;
 use serde::Serialize;
@@ -13,9 +13,11 @@ use serde_json::value::RawValue;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
+use crate::accesses::{Access, AccessAction};
 use crate::app::App;
 use crate::auth::Caller;
 use crate::error::denied;
+use crate::extract::QueryRequest;
 use crate::problem::{Problem, codes};
 
 /// The stream of a dossier.
@@ -45,6 +47,23 @@ pub fn sight(caller: &Caller, row: &DossierRow) -> Result<Sight, Problem> {
             Err(_) => Err(denied::<Dossier>(domain::Denial::Hidden)),
         },
     }
+}
+
+/// Records that an auditor reads a dossier; whose office or property it is to read it needs no record.
+///
+/// # Errors
+/// A 503 when that cannot be done.
+pub async fn record_read<R>(
+    app: &App,
+    request: &QueryRequest<R>,
+    action: Action,
+    row: &DossierRow,
+) -> Result<(), Problem> {
+    if request.caller.can(action, &row.resource()) != Ok(Role::Auditor) {
+        return Ok(());
+    }
+    let read = Access::new(AccessAction::Read, &request.info).by(request.caller.id());
+    app.accesses().record(read.concerning(row.owner_id).to(Dossier::TYPE, row.id)).await
 }
 
 /// The rows, opened for their reader.
