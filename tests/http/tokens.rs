@@ -22,7 +22,8 @@ impl Forge {
     async fn open() -> Self {
         let ada = applicant().await;
         let node = Node::start(&system().await.database_url).await;
-        let seed = node.store.vault().keyed_hash("jwt", b"ed25519");
+        let key: uuid::Uuid = node.ask("select id from signing_keys").await;
+        let seed = node.store.vault().keyed_hash("signing key", key.as_bytes());
         let part = |index: usize| {
             let text = ada.token().split('.').nth(index).unwrap();
             serde_json::from_slice(&URL_SAFE_NO_PAD.decode(text).unwrap()).unwrap()
@@ -272,6 +273,64 @@ async fn anybody_can_verify_a_token_by_the_public_key() {
     assert_eq!((&header["kid"], &header["alg"]), (&keys[0]["kid"], &keys[0]["alg"]));
     let key = UnparsedPublicKey::new(&ED25519, decode(keys[0]["x"].as_str().unwrap()));
     key.verify(content.as_bytes(), &decode(signature)).unwrap();
+}
+
+/// The names of the public keys.
+async fn published(process: &Process) -> Vec<String> {
+    let keys = process.client().get("/api/auth/jwks.json").await.expect(200).body["keys"].clone();
+    keys.as_array().unwrap().iter().map(|key| key["kid"].as_str().unwrap().to_owned()).collect()
+}
+
+fn signed_with(client: &Client) -> String {
+    let header = URL_SAFE_NO_PAD.decode(client.token().split('.').next().unwrap()).unwrap();
+    serde_json::from_slice::<Value>(&header).unwrap()["kid"].as_str().unwrap().to_owned()
+}
+
+async fn rotate(url: &str, arguments: &[&str]) {
+    let arguments = [&["rotate-signing-key"], arguments].concat();
+    let mut process = Process::start(url, &crate::support::servers().await.nats_url, &arguments).await;
+    assert_eq!(process.end().await, Some(0), "{}", process.output());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn keys_take_turns_and_nobody_notices() {
+    let url = database_url().await;
+    let process = Process::api(&url, &[]).await;
+    let before = process.client().register("Ada").await;
+    let first = published(&process).await;
+    rotate(&url, &[]).await;
+    crate::support::eventually("the next key is published", async || published(&process).await.len() == 2).await;
+    let ahead = process.client().register("Ada").await;
+    assert_eq!(signed_with(&ahead), first[0], "a key does not sign before everybody can know it");
+    execute(&url, "update signing_keys set active_from = active_from - interval '11 minutes'").await;
+    crate::support::eventually("the next key signs", async || {
+        signed_with(&process.client().register("Ada").await) != first[0]
+    })
+    .await;
+    before.get("/api/users/me").await.expect(200);
+    execute(&url, "update signing_keys set active_from = active_from - interval '2 hours'").await;
+    crate::support::eventually("the first key is gone", async || !published(&process).await.contains(&first[0])).await;
+    before.get("/api/users/me").await.expect_problem(401, "auth.invalid_token");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_that_was_stolen_is_worth_nothing_on_any_node() {
+    let url = database_url().await;
+    let (one, other) = (Process::api(&url, &[]).await, Process::api(&url, &[]).await);
+    let body = json!({ "email": "ada@capitune.test", "password": PASSWORD, "name": "Ada" });
+    let registered = one.client().post("/api/auth/register", body).await.expect(201);
+    let ada = one.client().with_token(registered.body["token"].as_str().unwrap());
+    let there = ada.at(&other.url());
+    there.get("/api/users/me").await.expect(200);
+    rotate(&url, &["--stolen"]).await;
+    for client in [&ada, &there] {
+        crate::support::eventually("it is refused", async || client.get("/api/users/me").await.status == 401).await;
+    }
+    let refresh = json!({ "refreshToken": registered.body["refreshToken"] });
+    let again = one.client().post("/api/auth/refresh", refresh).await.expect(200);
+    // The other node has the new key as soon as it sees it.
+    let again = other.client().with_token(again.body["token"].as_str().unwrap());
+    again.get("/api/users/me").await.expect(200);
 }
 
 #[tokio::test]

@@ -112,7 +112,7 @@ async fn authenticate(parts: &Parts, app: &App) -> Result<Caller, Problem> {
         return authenticate_program(parts, token, app).await;
     }
     let auth = app.auth();
-    let verified = auth.tokens.verify(token).ok_or_else(|| Problem::new(&codes::AUTH_INVALID_TOKEN))?;
+    let verified = auth.tokens.verify(token).await.ok_or_else(|| Problem::new(&codes::AUTH_INVALID_TOKEN))?;
     let (session, account) = (verified.session, verified.account);
     let (live, standing) = tokio::join!(auth.sessions.is_live(session, account), auth.accounts.standing(account));
     let standing = standing.map_err(unavailable)?;

@@ -1,8 +1,8 @@
-//! Access tokens: JWTs signed with Ed25519, by a key that every process of an instance derives for itself.
+//! Access tokens: JWTs signed with Ed25519, by keys that every process of an instance derives for itself.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use chrono::Utc;
+use chrono::{DateTime, Utc};
 use event_store::Vault;
 use jsonwebtoken::crypto::{CryptoProvider, JwtSigner, JwtVerifier, KeyUtils};
 use jsonwebtoken::errors::{Error, ErrorKind};
@@ -13,6 +13,8 @@ use ring::signature::{ED25519, Ed25519KeyPair, KeyPair, UnparsedPublicKey};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use uuid::Uuid;
+
+use super::signing_keys::SigningKey;
 
 /// How long an access token is good, in seconds.
 pub const LIFETIME: u32 = 3600;
@@ -73,22 +75,40 @@ impl Jwk {
 /// Signs and verifies the access tokens of one instance.
 pub struct Jwt {
     issuer: String,
-    public: Jwk,
-    signing: EncodingKey,
-    verifying: DecodingKey,
+    /// In the order in which they sign.
+    keys: Vec<Key>,
     validation: Validation,
 }
 
+struct Key {
+    active_from: DateTime<Utc>,
+    public: Jwk,
+    signing: EncodingKey,
+    verifying: DecodingKey,
+}
+
+impl Key {
+    fn derive(vault: &Vault, key: &SigningKey) -> Result<Self, Error> {
+        let seed = vault.keyed_hash("signing key", key.id.as_bytes());
+        let public = key_pair(&seed)?.public_key().as_ref().to_vec();
+        Ok(Self {
+            active_from: key.active_from,
+            public: Jwk::new(&public),
+            signing: EncodingKey::from_ed_der(&seed),
+            verifying: DecodingKey::from_ed_der(&public),
+        })
+    }
+}
+
 impl Jwt {
-    /// The tokens of the instance that `vault` belongs to; `log` is the id of its log.
+    /// The tokens of the instance that `vault` belongs to, by these keys; `log` is the id of its log.
     ///
     /// # Errors
-    /// [`Error`] when the key cannot be made.
-    pub fn new(vault: &Vault, log: Uuid) -> Result<Self, Error> {
+    /// [`Error`] when a key cannot be made.
+    pub fn new(vault: &Vault, log: Uuid, keys: &[SigningKey]) -> Result<Self, Error> {
         // Set before: another instance in this process uses the same provider.
         PROVIDER.install_default().ok();
-        let seed = vault.keyed_hash("jwt", b"ed25519");
-        let public = key_pair(&seed)?.public_key().as_ref().to_vec();
+        let keys = keys.iter().map(|key| Key::derive(vault, key)).collect::<Result<_, _>>()?;
         let issuer = format!("urn:capitune:{log}");
         let mut validation = Validation::new(Algorithm::EdDSA);
         validation.leeway = LEEWAY;
@@ -96,18 +116,27 @@ impl Jwt {
         validation.set_audience(&[AUDIENCE]);
         validation.set_issuer(&[&issuer]);
         validation.set_required_spec_claims(&["exp", "nbf", "iss", "aud", "sub"]);
-        Ok(Self {
-            issuer,
-            public: Jwk::new(&public),
-            signing: EncodingKey::from_ed_der(&seed),
-            verifying: DecodingKey::from_ed_der(&public),
-            validation,
-        })
+        Ok(Self { issuer, keys, validation })
     }
 
-    /// The key that tokens are verified by.
-    pub fn public(&self) -> &Jwk {
-        &self.public
+    /// The keys that tokens are verified by, those that do not sign yet included.
+    pub fn public(&self) -> Vec<Jwk> {
+        self.keys.iter().map(|key| key.public.clone()).collect()
+    }
+
+    /// Whether there is a key of this name.
+    pub fn knows(&self, kid: &str) -> bool {
+        self.key(kid).is_some()
+    }
+
+    fn key(&self, kid: &str) -> Option<&Key> {
+        self.keys.iter().find(|key| key.public.kid == kid)
+    }
+
+    /// The key that signs at present: by a clock that is behind, the first.
+    fn current(&self) -> Option<&Key> {
+        let now = Utc::now();
+        self.keys.iter().rfind(|key| key.active_from <= now).or(self.keys.first())
     }
 
     /// A token for one session of an account.
@@ -116,6 +145,7 @@ impl Jwt {
     /// [`Error`] when it cannot be signed.
     pub fn issue(&self, account: Uuid, session: Uuid) -> Result<String, Error> {
         let now = Utc::now().timestamp();
+        let key = self.current().ok_or(ErrorKind::InvalidEddsaKey)?;
         let claims = Claims {
             iss: self.issuer.clone(),
             aud: AUDIENCE.to_owned(),
@@ -128,21 +158,25 @@ impl Jwt {
         };
         let mut header = Header::new(Algorithm::EdDSA);
         header.typ = Some(TYPE.to_owned());
-        header.kid = Some(self.public.kid.clone());
-        jsonwebtoken::encode(&header, &claims, &self.signing)
+        header.kid = Some(key.public.kid.clone());
+        jsonwebtoken::encode(&header, &claims, &key.signing)
     }
 
     /// What a token says, if it is one of ours and good now.
     pub fn verify(&self, token: &str) -> Option<Claims> {
-        let data = jsonwebtoken::decode::<Claims>(token, &self.verifying, &self.validation).ok()?;
-        // There is one key: another name is not looked up, but refused.
-        let known = data.header.kid.as_ref().is_none_or(|kid| *kid == self.public.kid);
-        let ours = known && data.header.typ.as_deref() == Some(TYPE) && data.header.crit.is_none();
+        let key = self.key(&key_id(token)?)?;
+        let data = jsonwebtoken::decode::<Claims>(token, &key.verifying, &self.validation).ok()?;
+        let ours = data.header.typ.as_deref() == Some(TYPE) && data.header.crit.is_none();
         let Claims { iat, nbf, exp, .. } = data.claims;
         let now = Utc::now().timestamp();
         let timely = iat <= now + LEEWAY as i64 && nbf <= exp && exp - iat <= i64::from(LIFETIME);
         (ours && timely).then_some(data.claims)
     }
+}
+
+/// The name of the key that a token says it is signed with.
+pub fn key_id(token: &str) -> Option<String> {
+    jsonwebtoken::decode_header(token).ok()?.kid
 }
 
 /// Ed25519 by ring, and nothing else.

@@ -13,13 +13,14 @@ mod registration;
 mod scope;
 mod second_factors;
 mod sessions;
+mod signing_keys;
 mod tokens;
 
 use std::sync::Arc;
 
 use commands::Commands;
 use domain::account::canonical_address;
-use event_store::{Database, EventStore, Vault};
+use event_store::{Database, EventStore, StoreError, Vault};
 use sqlx::PgPool;
 use unicode_normalization::UnicodeNormalization;
 use uuid::Uuid;
@@ -37,6 +38,7 @@ pub use registration::{Registration, register};
 pub use scope::Scope;
 pub use second_factors::{Enrolment, SecondFactors};
 pub use sessions::{ActiveSession, Session, Sessions};
+pub use signing_keys::{Rotation, rotate as rotate_signing_keys};
 pub use tokens::AccessTokens;
 
 use crate::problem::Problem;
@@ -67,15 +69,21 @@ pub struct Auth {
 
 /// What keeps a process from knowing callers.
 #[derive(Debug, thiserror::Error)]
-#[error("access tokens cannot be signed: {0}")]
-pub struct AuthError(#[from] jsonwebtoken::errors::Error);
+pub enum AuthError {
+    /// Signing does not work on this machine.
+    #[error("access tokens cannot be signed: {0}")]
+    Signing(#[from] jsonwebtoken::errors::Error),
+    /// The store did not answer.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
 
 impl Auth {
     /// Callers, as this database and log know them.
     ///
     /// # Errors
-    /// [`AuthError`] when hashing or signing does not work on this machine.
-    pub fn new(database: &Database, store: &EventStore, commands: Commands) -> Result<Self, AuthError> {
+    /// [`AuthError`] when signing does not work on this machine, or the store does not answer.
+    pub async fn open(database: &Database, store: &EventStore, commands: Commands) -> Result<Self, AuthError> {
         Ok(Self {
             accounts: Accounts::new(commands),
             api_tokens: ApiTokens::new(database),
@@ -83,7 +91,7 @@ impl Auth {
             passwords: Passwords::new(),
             second_factors: SecondFactors::new(database),
             sessions: Sessions::new(database),
-            tokens: Arc::new(AccessTokens::new(store.vault(), store.log_id().id)?),
+            tokens: Arc::new(AccessTokens::open(database, store).await?),
             reads: database.reads.clone(),
             writes: database.writes.clone(),
         })
@@ -95,7 +103,7 @@ impl Auth {
     /// A 503 when the event store does not answer.
     pub async fn standing(&self, account: Uuid) -> Result<Standing, Problem> {
         let standing = self.accounts.standing(account).await;
-        standing.map_err(|error| event_store::StoreError::clone(&error).into())
+        standing.map_err(|error| StoreError::clone(&error).into())
     }
 
     /// Keeps the hash of an account's password.

@@ -5,6 +5,7 @@ mod error;
 mod history;
 mod rebuild;
 mod rewrap;
+mod rotate;
 mod settings;
 mod system;
 pub(crate) mod welcome;
@@ -53,6 +54,12 @@ enum Command {
     },
     /// Wrap every person's key by the first of several master keys, so that the others can be given up
     Rewrap,
+    /// Sign access tokens with a new key from now on; it changes by itself every month
+    RotateSigningKey {
+        /// The other keys were stolen: refuse at once what they signed
+        #[arg(long)]
+        stolen: bool,
+    },
     /// Print what became of a dossier, with personal values opened
     History {
         /// The dossier's id
@@ -110,6 +117,7 @@ async fn execute(arguments: Arguments) -> Result<(), CliError> {
         }
         Some(Command::Rebuild { name }) => rebuild::run(&config, &name).await,
         Some(Command::Rewrap) => rewrap::run(&config).await,
+        Some(Command::RotateSigningKey { stolen }) => rotate::run(&config, stolen).await,
         Some(Command::History { id, json }) => history::run(&config, id, json).await,
         Some(Command::Demo { dossiers }) => demo::run(&config, dossiers).await,
         Some(Command::Config { markdown }) => settings::print(markdown),

@@ -111,7 +111,7 @@ impl System {
     }
 
     async fn serve_api(&mut self, config: &Config, parts: Parts) -> Result<(SocketAddr, Option<NewAdmin>), CliError> {
-        let app = App::new(config, parts)?;
+        let app = App::open(config, parts).await?;
         let configured = config.admin.as_ref();
         let configured = configured.map(|admin| (admin.email.expose().to_owned(), admin.password.expose().to_owned()));
         // First: no admin is made by a start that cannot show the password.
@@ -121,6 +121,7 @@ impl System {
         erasure::keep_finishing(&app);
         app.auth().sessions.keep_swept(app.stop().clone());
         app.auth().guesses.keep_swept(app.stop().clone());
+        app.auth().tokens.keep_rotated(app.stop().clone());
         self.serve(listener, routes::router(app));
         Ok((address, admin))
     }

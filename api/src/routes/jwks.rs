@@ -1,4 +1,4 @@
-//! The key that access tokens are signed with, for whoever verifies them elsewhere.
+//! The keys that access tokens are signed with, for whoever verifies them elsewhere.
 
 use axum::extract::State;
 use axum::response::Response;
@@ -28,5 +28,5 @@ struct KeySet {
 #[utoipa::path(get, path = "/api/auth/jwks.json", tag = "auth", operation_id = "publicKeys", security(()),
     responses((status = 200, body = KeySet)))]
 async fn keys(State(app): State<App>, _: PublicRequest<NoBody>) -> Response {
-    json(&KeySet { keys: vec![app.auth().tokens.public().clone()] })
+    json(&KeySet { keys: app.auth().tokens.public() })
 }
