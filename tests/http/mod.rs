@@ -9,6 +9,7 @@ mod api_tokens;
 mod audit;
 mod auth;
 mod bad_input;
+mod browser_session;
 mod conventions;
 mod dossiers;
 mod history;

@@ -33,7 +33,7 @@ impl Operation {
 
     /// Whether it ends the session of the one who tries it.
     pub fn ends_the_session(&self) -> bool {
-        self.path == "/api/auth/logout"
+        self.path == "/api/auth/logout" || (self.method == Method::DELETE && self.path == "/api/auth/browser-session")
     }
 }
 

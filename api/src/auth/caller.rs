@@ -13,6 +13,7 @@ use tokio::time::timeout;
 use uuid::Uuid;
 
 use super::api_tokens::{self, Bearer};
+use super::cookies;
 use super::scope::Scope;
 use crate::app::App;
 use crate::metadata::RequestInfo;
@@ -107,6 +108,11 @@ fn note(parts: &Parts, account: Uuid) {
 }
 
 async fn authenticate(parts: &Parts, app: &App) -> Result<Caller, Problem> {
+    if !parts.headers.contains_key(AUTHORIZATION)
+        && let Some(session) = cookies::session_of(app.vault(), &parts.headers)
+    {
+        return authenticate_browser(parts, session, app).await;
+    }
     let token = bearer(&parts.headers)?;
     if token.starts_with(api_tokens::PREFIX) {
         return authenticate_program(parts, token, app).await;
@@ -114,11 +120,22 @@ async fn authenticate(parts: &Parts, app: &App) -> Result<Caller, Problem> {
     let auth = app.auth();
     let verified = auth.tokens.verify(token).await.ok_or_else(|| Problem::new(&codes::AUTH_INVALID_TOKEN))?;
     let (session, account) = (verified.session, verified.account);
-    let (live, standing) = tokio::join!(auth.sessions.is_live(session, account), auth.accounts.standing(account));
+    let (whose, standing) = tokio::join!(auth.sessions.account_of(session), auth.accounts.standing(account));
     let standing = standing.map_err(unavailable)?;
-    if !live.map_err(unavailable)? || !standing.active {
+    if whose.map_err(unavailable)? != Some(account) || !standing.active {
         return Err(Problem::new(&codes::AUTH_SESSION_ENDED));
     }
+    Ok(Caller { actor: standing.actor(account), credential: Credential::Session(session) })
+}
+
+async fn authenticate_browser(parts: &Parts, session: Uuid, app: &App) -> Result<Caller, Problem> {
+    let ended = || Problem::new(&codes::AUTH_SESSION_ENDED);
+    let account = app.auth().sessions.account_of(session).await.map_err(unavailable)?.ok_or_else(ended)?;
+    let standing = app.auth().accounts.standing(account).await.map_err(unavailable)?;
+    if !standing.active {
+        return Err(ended());
+    }
+    cookies::check_csrf(app.vault(), session, &parts.method, &parts.headers)?;
     Ok(Caller { actor: standing.actor(account), credential: Credential::Session(session) })
 }
 

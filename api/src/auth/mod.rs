@@ -3,6 +3,7 @@
 mod accounts;
 mod api_tokens;
 mod caller;
+pub mod cookies;
 mod first_admin;
 mod guesses;
 mod jwt;

@@ -114,6 +114,8 @@ impl Order {
 pub struct PublicRequest<T> {
     /// Its body.
     pub body: T,
+    /// Its headers.
+    pub headers: HeaderMap,
     info: Arc<RequestInfo>,
     deadline: Instant,
 }
@@ -126,7 +128,8 @@ impl<T: DeserializeOwned> FromRequest<App> for PublicRequest<T> {
         strict_parameters::<NoParameters>(parts.uri.query().unwrap_or_default())?;
         let bytes = read_body(&parts.headers, body, app.body_limit()).await?;
         let deadline = Instant::now() + app.command_timeout();
-        Ok(Self { body: strict_json(&parts.headers, &bytes)?, info: request_info(&parts)?, deadline })
+        let (body, info) = (strict_json(&parts.headers, &bytes)?, request_info(&parts)?);
+        Ok(Self { body, headers: parts.headers, info, deadline })
     }
 }
 

@@ -48,6 +48,7 @@ codes! {
     ACCESS_FORBIDDEN 403 "access.forbidden" "This is not allowed to you" "Cela ne vous est pas permis"
     AUTH_WRONG_PASSWORD 403 "auth.wrong_password" "The current password is wrong" "Le mot de passe actuel est faux"
     AUTH_STEP_UP_REQUIRED 403 "auth.step_up_required" "This needs a fresh log-in" "Cela demande une connexion récente"
+    AUTH_CSRF_FAILED 403 "auth.csrf_failed" "Another site may have sent this" "Un autre site a pu envoyer ceci"
     AUTH_SCOPE_MISSING 403 "auth.scope_missing" "The token is not meant for this" "Le jeton n'est pas prévu pour cela"
     ACCOUNT_SUSPENDED 403 "account.suspended" "The account is suspended" "Le compte est suspendu"
 

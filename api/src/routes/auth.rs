@@ -51,11 +51,11 @@ struct Register {
 /// Who signs in.
 #[derive(Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct Login {
-    email: String,
-    password: String,
+pub struct Login {
+    pub(super) email: String,
+    pub(super) password: String,
     /// A code of the second factor where there is one, or a recovery code.
-    totp: Option<String>,
+    pub(super) totp: Option<String>,
 }
 
 /// Who proves again who they are.

@@ -7,6 +7,7 @@ mod analytics;
 mod api_tokens;
 mod audit;
 mod auth;
+mod browser_session;
 mod dossier;
 mod erasure;
 mod jwks;
@@ -36,6 +37,7 @@ use crate::problem::{Problem, codes};
 fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::with_openapi(openapi::base())
         .merge(auth::router())
+        .merge(browser_session::router())
         .merge(totp::router())
         .merge(api_tokens::router())
         .merge(jwks::router())
