@@ -178,3 +178,63 @@ async fn erasing_takes_a_fresh_log_in_and_admins_stay() {
     let wishes: i64 = sqlx::query_scalar("select count(*) from erasures").fetch_one(&mut connection).await.unwrap();
     assert_eq!(wishes, 0);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_admins_erase_together_and_one_alone_does_not() {
+    let url = database_url().await;
+    let system = Process::api(&url, &[]).await;
+    let first = system.admin().await;
+    let second = first.register_with_roles("Grace", &["applicant", "admin"]).await;
+    let pro = first.register_with_roles("Alan", &["applicant", "pro"]).await;
+    let Marked { mark, client, id, .. } = marked(&system.client(), &pro).await;
+    let path = format!("/api/admin/users/{id}/erasure");
+    let approve = format!("{path}/approve");
+    let reason = json!({ "reason": "A court order" });
+    client.post(&path, reason.clone()).await.expect_problem(403, "access.forbidden");
+    pro.post(&approve, json!({})).await.expect_problem(403, "access.forbidden");
+    first.get(&path).await.expect_problem(404, "erasure.not_requested");
+    second.post(&approve, json!({})).await.expect_problem(409, "erasure.not_requested");
+    first.post(&path, json!({ "reason": "" })).await.expect(422);
+    first.post(&path, reason.clone()).await.expect(200);
+    assert_eq!(second.get(&path).await.expect(200).body["requestedBy"], json!(first.user_id));
+    first.post(&approve, json!({})).await.expect_problem(403, "erasure.second_approval_required");
+    second.delete(&path).await.expect(200);
+    second.post(&approve, json!({})).await.expect_problem(409, "erasure.not_requested");
+    client.get("/api/users/me").await.expect(200);
+    // Nothing is left behind that would finish what was refused.
+    let mut connection = PgConnection::connect(&url).await.unwrap();
+    let wishes: i64 = sqlx::query_scalar("select count(*) from erasures").fetch_one(&mut connection).await.unwrap();
+    assert_eq!(wishes, 0);
+    second.post(&path, reason).await.expect(200);
+    first.post(&approve, json!({})).await.expect(200);
+    client.get("/api/users/me").await.expect_problem(401, "auth.session_ended");
+    let card = pro.get(&format!("/api/users/{id}")).await.expect(200);
+    assert!(!card.body.to_string().contains(&mark));
+    first.post(&path, json!({ "reason": "Again" })).await.expect_problem(404, "account.not_found");
+    let admins = format!("/api/admin/users/{}/erasure", second.user_id);
+    first.post(&admins, json!({ "reason": "A coup" })).await.expect_problem(409, "account.own_rights");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_erasure_by_two_admins_that_was_interrupted_is_finished_in_their_name() {
+    let url = database_url().await;
+    let first = Process::api(&url, &[]).await;
+    let admin = first.admin().await;
+    let second = admin.register_with_roles("Grace", &["applicant", "admin"]).await;
+    let auditor = admin.register_with_roles("Alan", &["applicant", "auditor"]).await;
+    let ada = first.client().register("Ada").await;
+    let path = format!("/api/admin/users/{}/erasure", ada.user_id);
+    admin.post(&path, json!({ "reason": "A court order" })).await.expect(200);
+    first.kill();
+    let wish = format!(
+        "insert into erasures (person_id, approved_by, requested_at)
+         values ('{}', '{}', now() - interval '2 minutes')",
+        ada.user_id, second.user_id
+    );
+    execute(&url, &wish).await;
+    let process = Process::api(&url, &[]).await;
+    let ada = ada.at(&process.url());
+    eventually("it is finished", || async { ada.get("/api/users/me").await.status == 401 }).await;
+    let events = auditor.at(&process.url()).get("/api/audit/events?type=AccountErased").await.expect(200);
+    assert_eq!(events.body["items"][0]["metadata"]["actorId"], json!(second.user_id));
+}

@@ -25,19 +25,20 @@ const LOOK_EVERY: Duration = Duration::from_secs(60);
 const LEFT_BEHIND: Duration = Duration::from_secs(60);
 const DEADLINE: Duration = Duration::from_secs(10);
 
-/// Forgets the caller.
+/// Forgets the account `id`, by the wish of its person or, as the second who asks, of the admin `approved_by`.
 ///
 /// # Errors
-/// A 403 when the log-in is not fresh, a 409 for an admin, a 503 when the store does not answer.
-pub async fn erase(app: &App, order: Order) -> Answered {
+/// A 403 when the log-in is not fresh or the first admin asks again, a 409 for an admin or without a first request, a 503
+/// when the store does not answer.
+pub async fn erase(app: &App, id: Uuid, approved_by: Option<Uuid>, order: Order) -> Answered {
     order.caller.proved_lately(app).await?;
-    let id = order.caller.id();
     let claims = release(app, id).await?;
-    sqlx::query("insert into erasures (person_id) values ($1) on conflict do nothing")
+    sqlx::query("insert into erasures (person_id, approved_by) values ($1, $2) on conflict do nothing")
         .bind(id)
+        .bind(approved_by)
         .execute(app.writes())
         .await?;
-    let answer = app.execute_with::<Account>(id, AccountCommand::Erase { at: Utc::now() }, claims, order).await;
+    let answer = app.execute_with::<Account>(id, command(approved_by), claims, order).await;
     match &answer {
         Ok(_) => {
             // The event stands: what fails now is finished later.
@@ -45,10 +46,18 @@ pub async fn erase(app: &App, order: Order) -> Answered {
                 tracing::warn!(%problem, "an erasure is to be finished later");
             }
         }
-        Err(problem) if problem.is_refusal() => withdraw(app, id).await?,
+        Err(problem) if problem.is_refusal() => withdraw(app, id, approved_by).await?,
         Err(_) => {}
     }
     answer
+}
+
+fn command(approved_by: Option<Uuid>) -> AccountCommand {
+    let at = Utc::now();
+    match approved_by {
+        Some(by) => AccountCommand::ApproveErasure { by, at },
+        None => AccountCommand::Erase { at },
+    }
 }
 
 /// The address is free for somebody else, or for the same person anew.
@@ -60,9 +69,11 @@ async fn release(app: &App, id: Uuid) -> Result<Vec<Claim>, Problem> {
     Ok(email.map(claim).into_iter().collect())
 }
 
-async fn withdraw(app: &App, id: Uuid) -> Result<(), Problem> {
-    let delete = "delete from erasures where person_id = $1 and finished_at is null";
-    sqlx::query(delete).bind(id).execute(app.writes()).await?;
+/// Only one's own wish: another may be under way.
+async fn withdraw(app: &App, id: Uuid, approved_by: Option<Uuid>) -> Result<(), Problem> {
+    let delete = "delete from erasures
+                  where person_id = $1 and approved_by is not distinct from $2 and finished_at is null";
+    sqlx::query(delete).bind(id).bind(approved_by).execute(app.writes()).await?;
     Ok(())
 }
 
@@ -100,34 +111,33 @@ pub fn keep_finishing(app: &App) {
 /// # Errors
 /// A 503 when the store does not answer.
 pub async fn finish_left_behind(app: &App, age: Duration) -> Result<(), Problem> {
-    let left: Vec<Uuid> = sqlx::query_scalar(
-        "select person_id from erasures
+    let left: Vec<(Uuid, Option<Uuid>)> = sqlx::query_as(
+        "select person_id, approved_by from erasures
          where finished_at is null and requested_at <= clock_timestamp() - make_interval(secs => $1)",
     )
     .bind(age.as_secs_f64())
     .fetch_all(app.reads())
     .await?;
-    for id in left {
+    for (id, approved_by) in left {
+        let (account, _) = app.commands().state::<Account>(id).await?;
         let claims = release(app, id).await?;
-        let command = AccountCommand::Erase { at: Utc::now() };
-        match app.commands().execute::<Account>(id, command, context(id, claims)).await {
+        let context = context(approved_by.unwrap_or(id), approved_by.is_some(), claims);
+        match app.commands().execute::<Account>(id, command(approved_by), context).await {
             Ok(_) => finish(app, id).await?,
-            Err(CommandError::Rejected(_) | CommandError::Denied(_)) => withdraw(app, id).await?,
+            Err(CommandError::Rejected(_)) if account.is_erased() => finish(app, id).await?,
+            Err(CommandError::Rejected(_) | CommandError::Denied(_)) => withdraw(app, id, approved_by).await?,
             Err(error) => return Err(command_problem::<Account>(error)),
         }
     }
     Ok(())
 }
 
-/// The person's own wish, carried out without their request.
-fn context(id: Uuid, claims: Vec<Claim>) -> Context {
+/// The wish of this person or admin, carried out without their request.
+fn context(id: Uuid, admin: bool, claims: Vec<Claim>) -> Context {
     let cause = Uuid::now_v7();
+    let role = if admin { Role::Admin } else { Role::Applicant };
     Context {
-        actor: Actor {
-            id,
-            roles: [Role::Applicant].into_iter().collect(),
-            organization: domain::access::DEFAULT_ORGANIZATION,
-        },
+        actor: Actor { id, roles: [role].into_iter().collect(), organization: domain::access::DEFAULT_ORGANIZATION },
         on_behalf_of: None,
         request_id: cause.to_string(),
         traceparent: None,

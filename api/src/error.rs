@@ -49,6 +49,7 @@ pub fn rejection_problem<R: Rejection>(rejection: &R) -> Problem {
             problem.with_status(409).with_state(current_state, allowed_commands)
         }
         RejectionKind::Conflict => problem.with_status(409),
+        RejectionKind::Forbidden => problem.with_status(403).with_denial(),
         RejectionKind::NotFound => problem.with_status(404),
     }
 }

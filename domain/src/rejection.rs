@@ -30,6 +30,8 @@ pub enum RejectionKind {
     },
     /// A rule over the whole aggregate or over a claim stands against it (409).
     Conflict,
+    /// It is somebody else's to do (403).
+    Forbidden,
     /// There is nothing under this id (404).
     NotFound,
 }

@@ -104,7 +104,9 @@ impl AccountRow {
             | AccountEvent::TotpEnabled { .. }
             | AccountEvent::TotpDisabled { .. }
             | AccountEvent::ApiTokenIssued { .. }
-            | AccountEvent::ApiTokenRevoked { .. } => {}
+            | AccountEvent::ApiTokenRevoked { .. }
+            | AccountEvent::ErasureRequested { .. }
+            | AccountEvent::ErasureWithdrawn { .. } => {}
         }
     }
 }

@@ -50,6 +50,7 @@ codes! {
     AUTH_STEP_UP_REQUIRED 403 "auth.step_up_required" "This needs a fresh log-in" "Cela demande une connexion récente"
     AUTH_CSRF_FAILED 403 "auth.csrf_failed" "Another site may have sent this" "Un autre site a pu envoyer ceci"
     AUTH_SCOPE_MISSING 403 "auth.scope_missing" "The token is not meant for this" "Le jeton n'est pas prévu pour cela"
+    ERASURE_SECOND_APPROVAL_REQUIRED 403 "erasure.second_approval_required" "Another admin has to agree" "Un autre administrateur doit consentir"
     ACCOUNT_SUSPENDED 403 "account.suspended" "The account is suspended" "Le compte est suspendu"
 
     ROUTE_NOT_FOUND 404 "route.not_found" "There is nothing at this address" "Il n'y a rien à cette adresse"
@@ -71,6 +72,7 @@ codes! {
     ACCOUNT_ADDRESS_TAKEN 409 "account.address_taken" "The e-mail address has an account already" "L'adresse e-mail a déjà un compte"
     ACCOUNT_ALREADY_REGISTERED 409 "account.already_registered" "The account is registered already" "Le compte est déjà inscrit"
     ACCOUNT_OWN_RIGHTS 409 "account.own_rights" "Admins keep their own rights" "Les administrateurs gardent leurs propres droits"
+    ERASURE_NOT_REQUESTED 409 "erasure.not_requested" "Nobody asked for this erasure" "Personne n'a demandé cet effacement"
     TOTP_NOT_BEGUN 409 "totp.not_begun" "A second factor has to be begun first" "Il faut d'abord commencer un second facteur"
     TOTP_ALREADY_ENABLED 409 "totp.already_enabled" "There is a second factor already" "Il y a déjà un second facteur"
     API_TOKEN_TOO_MANY 409 "api_token.too_many" "The account has too many tokens" "Le compte a trop de jetons"

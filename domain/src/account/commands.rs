@@ -53,6 +53,12 @@ pub enum AccountCommand {
     Reactivate { reason: String, by: Uuid, at: DateTime<Utc> },
     /// Ends the account for ever; the caller destroys its key.
     Erase { at: DateTime<Utc> },
+    /// Asks that the account be ended for ever, which another admin has to agree to.
+    RequestErasure { reason: String, by: Uuid, at: DateTime<Utc> },
+    /// Takes that back.
+    WithdrawErasure { by: Uuid, at: DateTime<Utc> },
+    /// Agrees: as [`AccountCommand::Erase`].
+    ApproveErasure { by: Uuid, at: DateTime<Utc> },
 }
 
 /// The languages that the product speaks.
@@ -86,7 +92,10 @@ impl AccountCommand {
             Self::Register { first_admin: true, .. }
             | Self::ChangeRoles { .. }
             | Self::Suspend { .. }
-            | Self::Reactivate { .. } => Action::ManageUsers,
+            | Self::Reactivate { .. }
+            | Self::RequestErasure { .. }
+            | Self::WithdrawErasure { .. }
+            | Self::ApproveErasure { .. } => Action::ManageUsers,
         }
     }
 }
@@ -110,6 +119,9 @@ impl Command for AccountCommand {
             Self::Suspend { .. } => "SuspendAccount",
             Self::Reactivate { .. } => "ReactivateAccount",
             Self::Erase { .. } => "EraseAccount",
+            Self::RequestErasure { .. } => "RequestErasure",
+            Self::WithdrawErasure { .. } => "WithdrawErasure",
+            Self::ApproveErasure { .. } => "ApproveErasure",
         }
     }
 }

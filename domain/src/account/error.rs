@@ -26,6 +26,12 @@ pub enum AccountError {
     /// Admins neither suspend themselves nor give up their own admin role, so that one always remains.
     #[error("admins can neither suspend themselves nor give up their own admin role")]
     OwnRights,
+    /// Nobody asked for it, or too long ago.
+    #[error("no admin has asked for this erasure in the last seven days")]
+    ErasureNotRequested,
+    /// Who asked cannot agree as well.
+    #[error("another admin has to agree to this erasure")]
+    SecondApprovalRequired,
 }
 
 impl Rejection for AccountError {
@@ -38,6 +44,8 @@ impl Rejection for AccountError {
             Self::AlreadyVerified => "account.already_verified",
             Self::Suspended => "account.suspended",
             Self::OwnRights => "account.own_rights",
+            Self::ErasureNotRequested => "erasure.not_requested",
+            Self::SecondApprovalRequired => "erasure.second_approval_required",
         }
     }
 
@@ -50,6 +58,8 @@ impl Rejection for AccountError {
             Self::AlreadyVerified => "cette adresse e-mail est déjà vérifiée",
             Self::Suspended => "ce compte est suspendu",
             Self::OwnRights => "un administrateur ne peut ni se suspendre ni se retirer le rôle d'administrateur",
+            Self::ErasureNotRequested => "aucun administrateur n'a demandé cet effacement dans les sept derniers jours",
+            Self::SecondApprovalRequired => "un autre administrateur doit consentir à cet effacement",
         }
         .to_owned()
     }
@@ -62,7 +72,9 @@ impl Rejection for AccountError {
             | Self::AddressTaken
             | Self::AlreadyVerified
             | Self::Suspended
-            | Self::OwnRights => RejectionKind::Conflict,
+            | Self::OwnRights
+            | Self::ErasureNotRequested => RejectionKind::Conflict,
+            Self::SecondApprovalRequired => RejectionKind::Forbidden,
         }
     }
 }

@@ -58,13 +58,17 @@ pub enum AccountEvent {
     Suspended { reason: Personal<String>, by: Uuid, at: DateTime<Utc> },
     /// An admin let it in again.
     Reactivated { reason: Personal<String>, by: Uuid, at: DateTime<Utc> },
+    /// An admin asked that the person be forgotten.
+    ErasureRequested { reason: Personal<String>, by: Uuid, at: DateTime<Utc> },
+    /// An admin took that back.
+    ErasureWithdrawn { by: Uuid, at: DateTime<Utc> },
     /// The person is forgotten: everything sealed for them will never open again.
     Erased { at: DateTime<Utc> },
 }
 
 impl AccountEvent {
     /// The stored names of all its variants.
-    pub const TYPES: [&'static str; 16] = [
+    pub const TYPES: [&'static str; 18] = [
         "AccountRegistered",
         "ProfileEdited",
         "VerificationRequested",
@@ -80,6 +84,8 @@ impl AccountEvent {
         "RolesChanged",
         "AccountSuspended",
         "AccountReactivated",
+        "ErasureRequested",
+        "ErasureWithdrawn",
         "AccountErased",
     ];
 
@@ -101,6 +107,8 @@ impl AccountEvent {
             | Self::RolesChanged { at, .. }
             | Self::Suspended { at, .. }
             | Self::Reactivated { at, .. }
+            | Self::ErasureRequested { at, .. }
+            | Self::ErasureWithdrawn { at, .. }
             | Self::Erased { at } => *at,
         }
     }
@@ -124,6 +132,8 @@ impl DomainEvent for AccountEvent {
             Self::RolesChanged { .. } => "RolesChanged",
             Self::Suspended { .. } => "AccountSuspended",
             Self::Reactivated { .. } => "AccountReactivated",
+            Self::ErasureRequested { .. } => "ErasureRequested",
+            Self::ErasureWithdrawn { .. } => "ErasureWithdrawn",
             Self::Erased { .. } => "AccountErased",
         }
     }

@@ -5,6 +5,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::aggregate::DomainEvent;
+use crate::change::Change;
 use crate::testing::given;
 
 const ID: Uuid = Uuid::from_u128(1);
@@ -250,6 +251,40 @@ fn no_debug_output_shows_who_it_is() {
 }
 
 #[test]
+fn an_erasure_by_admins_takes_two_of_them() {
+    let other = Uuid::from_u128(3);
+    let request = |by| AccountCommand::RequestErasure { reason: "a court order".to_owned(), by, at: at() };
+    let approve = |by, at| AccountCommand::ApproveErasure { by, at };
+    let requested = AccountEvent::ErasureRequested { reason: text("a court order"), by: ADMIN, at: at() };
+    let withdrawn = AccountEvent::ErasureWithdrawn { by: other, at: at() };
+    let ada = || registered(&[Role::Applicant]);
+    let decide = |history: Vec<AccountEvent>, command| given::<Account>(history).state().decide(command);
+    assert_eq!(decide(vec![ada()], request(ADMIN)), Ok(vec![requested.clone()]));
+    assert_eq!(decide(vec![ada()], approve(other, at())), Err(AccountError::ErasureNotRequested));
+    let asked = || vec![ada(), requested.clone()];
+    assert_eq!(decide(asked(), request(other)), Ok(vec![]));
+    assert_eq!(decide(asked(), approve(ADMIN, at())), Err(AccountError::SecondApprovalRequired));
+    assert_eq!(decide(asked(), approve(other, at())), Ok(vec![AccountEvent::Erased { at: at() }]));
+    let late = at() + chrono::TimeDelta::days(7);
+    assert_eq!(decide(asked(), approve(other, late)), Err(AccountError::ErasureNotRequested));
+    let withdraw = || AccountCommand::WithdrawErasure { by: other, at: at() };
+    assert_eq!(decide(asked(), withdraw()), Ok(vec![withdrawn.clone()]));
+    assert_eq!(decide(vec![ada()], withdraw()), Ok(vec![]));
+    let taken_back = vec![ada(), requested.clone(), withdrawn];
+    assert_eq!(decide(taken_back, approve(other, at())), Err(AccountError::ErasureNotRequested));
+    let admin = vec![registered(&[Role::Applicant, Role::Admin])];
+    assert_eq!(decide(admin, request(other)), Err(AccountError::OwnRights));
+    // Whoever became an admin meanwhile stays.
+    let promoted = AccountEvent::RolesChanged {
+        from: roles(&[Role::Applicant]),
+        to: roles(&[Role::Applicant, Role::Admin]),
+        by: ADMIN,
+        at: at(),
+    };
+    assert_eq!(decide(vec![ada(), requested.clone(), promoted], approve(other, at())), Err(AccountError::OwnRights));
+}
+
+#[test]
 fn addresses_that_differ_in_case_are_one() {
     assert_eq!(canonical_address(" Ada@Example.ORG"), canonical_address("ada@example.org"));
 }
@@ -282,6 +317,8 @@ fn every_event_ever_written_is_read_back() {
         },
         suspended(),
         AccountEvent::Reactivated { reason: text("sorry"), by, at },
+        AccountEvent::ErasureRequested { reason: text("a court order"), by, at },
+        AccountEvent::ErasureWithdrawn { by, at },
         AccountEvent::Erased { at },
     ];
     crate::golden::check::<Account>(&samples);

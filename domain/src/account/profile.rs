@@ -1,0 +1,199 @@
+//! What is known of a registered account, and what it allows.
+
+use chrono::{DateTime, TimeDelta, Utc};
+use uuid::Uuid;
+
+use super::{AccountCommand, AccountError, AccountEvent, Locale};
+use crate::access::{Role, Roles};
+use crate::change::Change;
+use crate::personal::Personal;
+use crate::rejection::{FieldError, check_text};
+
+/// How long a second admin may take to agree to an erasure.
+const CONSENT: TimeDelta = TimeDelta::days(7);
+
+/// What is known of a registered account.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Profile {
+    pub(super) id: Uuid,
+    pub(super) organization: Uuid,
+    pub(super) email: Personal<String>,
+    pub(super) name: Personal<String>,
+    pub(super) locale: Locale,
+    pub(super) roles: Roles,
+    pub(super) active: bool,
+    pub(super) verified: bool,
+    pub(super) totp: bool,
+    pub(super) erased: bool,
+    /// The admin who asked for its erasure, and when; another has to agree.
+    pub(super) erasure: Option<(Uuid, DateTime<Utc>)>,
+}
+
+impl Profile {
+    pub(super) fn decide(&self, command: AccountCommand) -> Result<Vec<AccountEvent>, AccountError> {
+        match command {
+            AccountCommand::Erase { .. } if self.erased => Ok(vec![]),
+            _ if self.erased => Err(AccountError::NotFound),
+            AccountCommand::Erase { .. } if self.roles.contains(Role::Admin) => Err(AccountError::OwnRights),
+            AccountCommand::Erase { at } => Ok(vec![AccountEvent::Erased { at }]),
+            AccountCommand::RequestErasure { .. } if self.roles.contains(Role::Admin) => Err(AccountError::OwnRights),
+            AccountCommand::RequestErasure { reason, by, at } => self.request_erasure(reason, by, at),
+            AccountCommand::WithdrawErasure { by, at } => match self.erasure {
+                Some(_) => Ok(vec![AccountEvent::ErasureWithdrawn { by, at }]),
+                None => Ok(vec![]),
+            },
+            AccountCommand::ApproveErasure { by, at } => self.approve_erasure(by, at),
+            AccountCommand::Register { .. } => Err(AccountError::AlreadyRegistered),
+            AccountCommand::EditProfile { .. } if !self.active => Err(AccountError::Suspended),
+            AccountCommand::EditProfile { name, locale, at } => self.edit(name, locale, at),
+            AccountCommand::ChangeAddress { .. } if !self.active => Err(AccountError::Suspended),
+            AccountCommand::ChangeAddress { email, at } => self.change_address(email, at),
+            AccountCommand::RequestVerification { .. } if self.verified => Err(AccountError::AlreadyVerified),
+            AccountCommand::RequestVerification { at } => self.note(AccountEvent::VerificationRequested { at }),
+            AccountCommand::VerifyAddress { .. } if self.verified => Ok(vec![]),
+            AccountCommand::VerifyAddress { at } => self.note(AccountEvent::AddressVerified { at }),
+            AccountCommand::ChangePassword { at } => self.note(AccountEvent::PasswordChanged { at }),
+            AccountCommand::RequestPasswordReset { at } => self.note(AccountEvent::PasswordResetRequested { at }),
+            AccountCommand::ResetPassword { at } => self.note(AccountEvent::PasswordReset { at }),
+            AccountCommand::EnableTotp { .. } if self.totp => Ok(vec![]),
+            AccountCommand::EnableTotp { at } => self.note(AccountEvent::TotpEnabled { at }),
+            AccountCommand::DisableTotp { .. } if !self.totp => Ok(vec![]),
+            AccountCommand::DisableTotp { at } => self.note(AccountEvent::TotpDisabled { at }),
+            AccountCommand::IssueApiToken { token, scopes, expires_at, at } => {
+                self.note(AccountEvent::ApiTokenIssued { token, scopes, expires_at, at })
+            }
+            // A suspended account may still take back what it gave out.
+            AccountCommand::RevokeApiToken { token, at } => Ok(vec![AccountEvent::ApiTokenRevoked { token, at }]),
+            AccountCommand::ChangeRoles { roles, by, at } => {
+                let to: Roles = roles.iter().chain([Role::Applicant]).collect();
+                if to == self.roles {
+                    return Ok(vec![]);
+                }
+                let gives_up_admin = self.roles.contains(Role::Admin) && !to.contains(Role::Admin);
+                if by == self.id && gives_up_admin {
+                    return Err(AccountError::OwnRights);
+                }
+                Ok(vec![AccountEvent::RolesChanged { from: self.roles, to, by, at }])
+            }
+            AccountCommand::Suspend { by, .. } if by == self.id => Err(AccountError::OwnRights),
+            AccountCommand::Suspend { reason, by, at } => {
+                let reason = self.reason(reason)?;
+                let event = AccountEvent::Suspended { reason, by, at };
+                Ok(if self.active { vec![event] } else { vec![] })
+            }
+            AccountCommand::Reactivate { reason, by, at } => {
+                let reason = self.reason(reason)?;
+                let event = AccountEvent::Reactivated { reason, by, at };
+                Ok(if self.active { vec![] } else { vec![event] })
+            }
+        }
+    }
+
+    /// What happened outside, unless the account is shut out.
+    fn note(&self, event: AccountEvent) -> Result<Vec<AccountEvent>, AccountError> {
+        if self.active { Ok(vec![event]) } else { Err(AccountError::Suspended) }
+    }
+
+    fn change_address(&self, email: String, at: DateTime<Utc>) -> Result<Vec<AccountEvent>, AccountError> {
+        let email = email.trim().to_owned();
+        let mut errors = vec![];
+        check_email(&mut errors, &email);
+        if !errors.is_empty() {
+            return Err(AccountError::Invalid(errors));
+        }
+        let change = Change::between(&self.email, Personal::new(self.id, email));
+        Ok(change.into_iter().map(|Change { from, to }| AccountEvent::AddressChanged { from, to, at }).collect())
+    }
+
+    fn edit(
+        &self,
+        name: Option<String>,
+        locale: Option<Locale>,
+        at: DateTime<Utc>,
+    ) -> Result<Vec<AccountEvent>, AccountError> {
+        let name = name.map(|name| name.trim().to_owned());
+        if let Some(name) = &name {
+            let mut errors = vec![];
+            check_text(&mut errors, "/name", name, 1, 200);
+            if !errors.is_empty() {
+                return Err(AccountError::Invalid(errors));
+            }
+        }
+        let name = name.and_then(|new| Change::between(&self.name, Personal::new(self.id, new)));
+        let locale = locale.and_then(|new| Change::between(&self.locale, new));
+        if name.is_none() && locale.is_none() {
+            return Ok(vec![]);
+        }
+        Ok(vec![AccountEvent::ProfileEdited { name, locale, at }])
+    }
+
+    fn request_erasure(&self, reason: String, by: Uuid, at: DateTime<Utc>) -> Result<Vec<AccountEvent>, AccountError> {
+        let reason = self.reason(reason)?;
+        let asked = self.erasure.is_some_and(|(_, asked)| at - asked < CONSENT);
+        Ok(if asked { vec![] } else { vec![AccountEvent::ErasureRequested { reason, by, at }] })
+    }
+
+    fn approve_erasure(&self, by: Uuid, at: DateTime<Utc>) -> Result<Vec<AccountEvent>, AccountError> {
+        match self.erasure.filter(|(_, asked)| at - *asked < CONSENT) {
+            _ if self.roles.contains(Role::Admin) => Err(AccountError::OwnRights),
+            None => Err(AccountError::ErasureNotRequested),
+            Some((first, _)) if first == by => Err(AccountError::SecondApprovalRequired),
+            Some(_) => Ok(vec![AccountEvent::Erased { at }]),
+        }
+    }
+
+    fn reason(&self, reason: String) -> Result<Personal<String>, AccountError> {
+        let mut errors = vec![];
+        check_text(&mut errors, "/reason", &reason, 1, 5_000);
+        if errors.is_empty() { Ok(Personal::new(self.id, reason)) } else { Err(AccountError::Invalid(errors)) }
+    }
+
+    pub(super) fn apply(&mut self, event: &AccountEvent) {
+        match event {
+            AccountEvent::Registered { .. }
+            | AccountEvent::VerificationRequested { .. }
+            | AccountEvent::PasswordChanged { .. }
+            | AccountEvent::PasswordResetRequested { .. }
+            | AccountEvent::ApiTokenIssued { .. }
+            | AccountEvent::ApiTokenRevoked { .. } => {}
+            AccountEvent::AddressVerified { .. } => self.verified = true,
+            // The message that carried the proof went to the address.
+            AccountEvent::PasswordReset { .. } => self.verified = true,
+            AccountEvent::AddressChanged { to, .. } => {
+                self.email = to.clone();
+                self.verified = false;
+            }
+            AccountEvent::TotpEnabled { .. } => self.totp = true,
+            AccountEvent::TotpDisabled { .. } => self.totp = false,
+            AccountEvent::ProfileEdited { name, locale, .. } => {
+                if let Some(change) = name {
+                    self.name = change.to.clone();
+                }
+                if let Some(change) = locale {
+                    self.locale = change.to;
+                }
+            }
+            AccountEvent::RolesChanged { to, .. } => self.roles = *to,
+            AccountEvent::Suspended { .. } => self.active = false,
+            AccountEvent::Reactivated { .. } => self.active = true,
+            AccountEvent::ErasureRequested { by, at, .. } => self.erasure = Some((*by, *at)),
+            AccountEvent::ErasureWithdrawn { .. } => self.erasure = None,
+            AccountEvent::Erased { .. } => self.erased = true,
+        }
+    }
+}
+
+/// Checks that an address could be one; only a message to it proves that it is.
+pub(super) fn check_email(errors: &mut Vec<FieldError>, email: &str) {
+    let sane = |local: &str, host: &str| {
+        !local.is_empty()
+            && !host.contains('@')
+            && host.split('.').all(|label| !label.is_empty())
+            && !email.contains(|c: char| c.is_whitespace() || c.is_control())
+    };
+    if email.chars().count() > 254 {
+        errors.push(FieldError::new("/email", "field.too_long", "must have at most 254 characters"));
+    } else if !email.split_once('@').is_some_and(|(local, host)| sane(local, host)) {
+        errors.push(FieldError::new("/email", "field.email", "must be an e-mail address"));
+    }
+}
