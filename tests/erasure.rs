@@ -38,12 +38,24 @@ async fn marked(system: &Client, pro: &Client) -> Marked {
     let body = json!({ "body": format!("P{mark}") });
     let post = client.post("/api/posts", body).await.expect(201).header("location").to_owned();
     client.post(&format!("{post}/comments"), json!({ "body": format!("C{mark}") })).await.expect(201);
+    let token = json!({ "name": format!("T{mark}"), "scopes": ["dossiers:read"] });
+    client.post("/api/auth/tokens", token).await.expect(201);
+    client.post("/api/auth/totp", json!({})).await.expect(200);
+    client.get("/api/admin/users").await.expect(403);
     let last = client.put("/api/users/me", json!({ "name": format!("R{mark}") })).await.expect(200);
     for path in [&dossier, &post, &format!("/api/users/{id}")] {
         let path = format!("{path}?minPosition={}", last.position());
         assert!(client.get(&path).await.expect(200).body.to_string().contains(&mark), "{path}");
     }
     Marked { mark, client, id, dossier, post }
+}
+
+/// What a dump of the database says.
+fn dump(url: &str) -> Vec<u8> {
+    let dump = std::process::Command::new("pg_dump").arg(url).output().unwrap();
+    assert!(dump.status.success(), "{}", String::from_utf8_lossy(&dump.stderr));
+    assert!(memchr::memmem::find(&dump.stdout, b"DossierCreated").is_some());
+    dump.stdout
 }
 
 /// The files below `directory` that hold `mark`, as it is or in hexadecimal.
@@ -81,6 +93,7 @@ async fn no_file_holds_what_is_personal_before_or_after_an_erasure() {
     let url = directory.attached().database_url;
     execute(&url, "checkpoint").await;
     assert_eq!(files_with(directory.path(), &mark), [""; 0]);
+    assert!(memchr::memmem::find(&dump(&url), mark.as_bytes()).is_none());
     // The search finds what is there: a title is in clear.
     let title = Uuid::now_v7().simple().to_string();
     client.put(&dossier, json!({ "title": title })).await.expect(200);
@@ -89,6 +102,7 @@ async fn no_file_holds_what_is_personal_before_or_after_an_erasure() {
     client.delete("/api/users/me").await.expect(200);
     execute(&url, "checkpoint").await;
     assert_eq!(files_with(directory.path(), &mark), [""; 0]);
+    assert!(memchr::memmem::find(&dump(&url), mark.as_bytes()).is_none());
     assert!(!system.output().contains(&mark));
 }
 

@@ -12,6 +12,7 @@ mod edge;
 pub mod embedded;
 mod erasure;
 mod error;
+mod export;
 mod extract;
 mod jobs;
 mod lingering;

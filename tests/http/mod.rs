@@ -12,6 +12,7 @@ mod bad_input;
 mod browser_session;
 mod conventions;
 mod dossiers;
+mod export;
 mod history;
 mod hostile;
 mod idempotency;

@@ -1,15 +1,16 @@
 //! The product on one page.
 
 mod accesses;
-mod account;
+pub mod account;
 mod admin;
 mod analytics;
 mod api_tokens;
 mod audit;
 mod auth;
 mod browser_session;
-mod dossier;
+pub mod dossier;
 mod erasure;
+mod export;
 mod jwks;
 mod live;
 mod operations;
@@ -43,6 +44,7 @@ fn routes() -> OpenApiRouter<App> {
         .merge(jwks::router())
         .merge(account::router())
         .merge(erasure::router())
+        .merge(export::router())
         .merge(dossier::router())
         .merge(post::router())
         .merge(live::router())

@@ -1,9 +1,11 @@
 //! The live events' read model: what is announced, how many come, and who.
 
+mod export;
 mod fold;
 mod query;
 mod write;
 
+pub use export::{RegistrationRow, registrations_of};
 pub use query::{
     AttendeeCursor, AttendeePage, AttendeeRow, LiveCursor, LiveFilter, LivePage, LiveRow, Place, attendees, by_id, list,
 };

@@ -1,9 +1,11 @@
 //! The community's read model: posts with their counts, comments, likes.
 
+mod export;
 mod fold;
 mod query;
 mod write;
 
+pub use export::{LikeRow, comments_of, likes_of, posts_of};
 pub use query::{
     CommentCursor, CommentPage, CommentRow, Feed, PostCursor, PostPage, PostRow, by_id, comment, comments, list,
 };

@@ -134,7 +134,7 @@ struct Paging {
 /// One event in the life of a dossier.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-struct HistoryItem {
+pub struct HistoryItem {
     /// The dossier's version after it.
     version: u64,
     /// Its number in the whole log.
@@ -157,7 +157,7 @@ struct HistoryItem {
 
 /// Who caused an event.
 #[derive(Debug, Serialize, ToSchema)]
-struct HistoryActor {
+pub struct HistoryActor {
     /// The account.
     id: Uuid,
     /// The role under which it acted.
@@ -181,6 +181,15 @@ async fn history(
     let items = items(&app, id, &events[..end], after.min(end)).await?;
     let next_cursor = (end < events.len()).then(|| cursors.seal(&end));
     Ok(QueryAnswer::new(Page { items, next_cursor }, position))
+}
+
+/// All that became of a dossier.
+///
+/// # Errors
+/// A 503 when the store does not answer.
+pub async fn whole_history(app: &App, id: Uuid) -> Result<Vec<HistoryItem>, Problem> {
+    let events = app.store().read_stream(stream(id), 0).await?;
+    items(app, id, &events, 0).await
 }
 
 /// The items of the events from the index `after` on; those before it only lead to the state they start from.

@@ -6,6 +6,8 @@ mod history;
 mod queries;
 mod view;
 
+pub use history::whole_history;
+
 use domain::dossier::Dossier;
 use projections::{Projection, Scope};
 use serde_json::Value;
