@@ -12,6 +12,7 @@ mod erasure;
 mod first_path;
 mod http;
 mod log;
+mod mail;
 mod projections;
 mod rebuild;
 mod relay;

@@ -8,6 +8,7 @@ pub mod models;
 pub mod people;
 pub mod process;
 pub mod proxy;
+pub mod smtp;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;

@@ -15,6 +15,7 @@ use crate::accesses::Accesses;
 use crate::auth::{Auth, AuthError};
 use crate::config::{AddressRange, Config};
 use crate::jobs::Jobs;
+use crate::mail::Mailbox;
 use crate::rate_limit::Limiter;
 
 /// The longest that a client may ask us to wait.
@@ -41,6 +42,8 @@ pub struct Parts {
     pub bus: async_nats::Client,
     /// Renders the metrics.
     pub metrics: Option<PrometheusHandle>,
+    /// Where messages are kept that no server sends.
+    pub mailbox: Option<Mailbox>,
     /// Ends what goes on in the background.
     pub stop: CancellationToken,
 }
@@ -55,6 +58,7 @@ struct Inner {
     body_limit: usize,
     request_timeout: Duration,
     trusted_proxies: Vec<AddressRange>,
+    require_verified_email: bool,
     limiter: Limiter,
     unsafe_durability: bool,
     metrics_apart: bool,
@@ -84,6 +88,7 @@ impl App {
                 body_limit: config.body_limit,
                 request_timeout: config.request_timeout,
                 trusted_proxies: config.trusted_proxies.clone(),
+                require_verified_email: config.require_verified_email,
                 limiter,
                 unsafe_durability: config.unsafe_durability,
                 metrics_apart: config.metrics_listen.is_some(),
@@ -184,6 +189,16 @@ impl App {
     /// The proxies whose forwarded headers count.
     pub fn trusted_proxies(&self) -> &[AddressRange] {
         &self.inner.trusted_proxies
+    }
+
+    /// Whether an account can be used only once its address is verified.
+    pub fn requires_verified_email(&self) -> bool {
+        self.inner.require_verified_email
+    }
+
+    /// Where messages are kept that no server sends.
+    pub fn mailbox(&self) -> Option<&Mailbox> {
+        self.inner.parts.mailbox.as_ref()
     }
 
     /// Counts requests.

@@ -9,7 +9,7 @@ use chrono::Utc;
 use commands::{CommandError, Context};
 use domain::account::{Account, AccountCommand};
 use domain::{Actor, Role};
-use event_store::Claim;
+use event_store::{Claim, StoreError};
 use tokio::time::{Instant, MissedTickBehavior, interval};
 use uuid::Uuid;
 
@@ -84,6 +84,9 @@ async fn finish(app: &App, id: Uuid) -> Result<(), Problem> {
     app.auth().accounts.forget(id).await;
     app.auth().second_factors.forget(id).await?;
     app.auth().api_tokens.forget(id).await?;
+    if let Some(mailbox) = app.mailbox() {
+        mailbox.forget(id).map_err(|error| StoreError::Unavailable(error.to_string()))?;
+    }
     sqlx::query("delete from credentials where account_id = $1").bind(id).execute(app.writes()).await?;
     sqlx::query("update erasures set finished_at = clock_timestamp() where person_id = $1 and finished_at is null")
         .bind(id)

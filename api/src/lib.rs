@@ -16,6 +16,7 @@ mod export;
 mod extract;
 mod jobs;
 mod lingering;
+mod mail;
 mod metadata;
 mod openapi;
 mod problem;

@@ -98,6 +98,7 @@ impl AccountRow {
             AccountEvent::Registered { .. }
             | AccountEvent::VerificationRequested { .. }
             | AccountEvent::AddressVerified { .. }
+            | AccountEvent::AddressReused { .. }
             | AccountEvent::PasswordChanged { .. }
             | AccountEvent::PasswordResetRequested { .. }
             | AccountEvent::PasswordReset { .. }

@@ -5,6 +5,7 @@ pub mod account;
 pub mod analytics;
 pub mod dossier;
 pub mod live;
+pub mod mail;
 pub mod post;
 
 mod announcer;

@@ -10,6 +10,7 @@ use crate::announcer::Announcer;
 use crate::dossier::Dossiers;
 use crate::lease::Leases;
 use crate::live::Lives;
+use crate::mail::Mails;
 use crate::positions::ReadPositions;
 use crate::post::Posts;
 use crate::projection::Definition;
@@ -17,12 +18,13 @@ use crate::rebuild::{self, Progress, RebuildError, Rebuilt};
 use crate::runtime::{self, Worker};
 use crate::subscription::Feed;
 
-static ALL: [Definition; 5] = [
+static ALL: [Definition; 6] = [
     Definition::of::<Dossiers>(),
     Definition::of::<Accounts>(),
     Definition::of::<Analytics>(),
     Definition::of::<Posts>(),
     Definition::of::<Lives>(),
+    Definition::of::<Mails>(),
 ];
 
 /// The names of all projections.

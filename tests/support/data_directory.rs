@@ -84,6 +84,7 @@ impl Drop for DataDirectory {
     fn drop(&mut self) {
         self.kill_processes();
         let _ = std::fs::remove_dir_all(&self.0);
+        let _ = std::fs::remove_dir_all(format!("{}-mailbox", self.0.display()));
     }
 }
 

@@ -24,6 +24,8 @@ pub struct Standing {
     pub organization: Uuid,
     /// Whether it is registered and not suspended.
     pub active: bool,
+    /// Whether its owner has proved the address.
+    pub verified: bool,
 }
 
 /// The standings of accounts.
@@ -51,6 +53,7 @@ impl Accounts {
                 roles: account.roles(),
                 organization: account.organization().unwrap_or(DEFAULT_ORGANIZATION),
                 active: account.is_active(),
+                verified: account.is_verified(),
             })
         };
         self.standings.try_get_with(id, read).await

@@ -82,8 +82,12 @@ pub async fn prove_again(app: &App, account: Uuid, proof: Proof, info: &RequestI
 
 /// What is left to ask once the password is right.
 async fn admit(app: &App, account: Uuid, code: Option<String>) -> Result<(), Problem> {
-    if !app.auth().standing(account).await?.active {
+    let standing = app.auth().standing(account).await?;
+    if !standing.active {
         return Err(Problem::new(&codes::ACCOUNT_SUSPENDED));
+    }
+    if app.requires_verified_email() && !standing.verified {
+        return Err(Problem::new(&codes::ACCOUNT_UNVERIFIED));
     }
     if !app.auth().second_factors.is_on(account).await? {
         return Ok(());

@@ -135,6 +135,16 @@ impl Auth {
         Ok(replaced.rows_affected() > 0)
     }
 
+    /// Keeps the hash of the first password of an account; false when it has one meanwhile.
+    ///
+    /// # Errors
+    /// A 503 when the database does not answer.
+    pub async fn first_password(&self, account: Uuid, hash: &str) -> Result<bool, Problem> {
+        let insert = "insert into credentials (account_id, password_hash) values ($1, $2) on conflict do nothing";
+        let kept = sqlx::query(insert).bind(account).bind(hash).execute(&self.writes).await?;
+        Ok(kept.rows_affected() > 0)
+    }
+
     /// The hash of an account's password, when it has one.
     ///
     /// # Errors

@@ -37,12 +37,12 @@ pub async fn register(
     registration: Registration,
     mut context: Context,
 ) -> Result<Executed, Problem> {
+    registration.check()?;
     let Registration { email, password, name, locale, first_admin } = registration;
     let address = address_hash(app.vault(), &email);
     let at = chrono::Utc::now();
     let organization = DEFAULT_ORGANIZATION;
     let command = AccountCommand::Register { id, organization, email, name, locale, first_admin, at };
-    check(&command, &password)?;
     // Only the append decides; asking first spares the hash.
     if app.store().claim_owner(ADDRESS, &address).await?.is_some() {
         return Err(taken());
@@ -61,13 +61,26 @@ fn taken() -> Problem {
     rejection_problem(&AccountError::AddressTaken)
 }
 
-/// Says all that cannot stand at once, before anything is computed or stored.
-fn check(command: &AccountCommand, password: &str) -> Result<(), Problem> {
-    let refusal = Account::default().decide(command.clone()).err();
-    let mut errors = match refusal.map(|refusal| refusal.kind()) {
-        Some(RejectionKind::Invalid(errors)) => errors,
-        _ => Vec::new(),
-    };
-    check_new_password(&mut errors, "/password", password);
-    if errors.is_empty() { Ok(()) } else { Err(Problem::new(&codes::ACCOUNT_INVALID).with_errors(errors)) }
+impl Registration {
+    /// Says all that cannot stand at once, before anything is computed or stored.
+    ///
+    /// # Errors
+    /// A 422 that names the fields.
+    pub fn check(&self) -> Result<(), Problem> {
+        let command = AccountCommand::Register {
+            id: Uuid::nil(),
+            organization: DEFAULT_ORGANIZATION,
+            email: self.email.clone(),
+            name: self.name.clone(),
+            locale: self.locale,
+            first_admin: self.first_admin,
+            at: chrono::Utc::now(),
+        };
+        let mut errors = match Account::default().decide(command).map_err(|refusal| refusal.kind()) {
+            Err(RejectionKind::Invalid(errors)) => errors,
+            _ => Vec::new(),
+        };
+        check_new_password(&mut errors, "/password", &self.password);
+        if errors.is_empty() { Ok(()) } else { Err(Problem::new(&codes::ACCOUNT_INVALID).with_errors(errors)) }
+    }
 }

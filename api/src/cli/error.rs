@@ -38,6 +38,9 @@ pub enum CliError {
     /// Callers cannot be known.
     #[error(transparent)]
     Auth(#[from] AuthError),
+    /// Mail cannot be sent.
+    #[error("CAPITUNE_SMTP_URL cannot be used: {0}")]
+    Mail(#[from] lettre::transport::smtp::Error),
     /// There is no first admin.
     #[error(transparent)]
     FirstAdmin(#[from] FirstAdminError),

@@ -5,7 +5,8 @@ use std::net::SocketAddr;
 use axum::Router;
 use axum::routing::get;
 use metrics_exporter_prometheus::PrometheusHandle;
-use projections::{Projections, ReadPositions, Relay};
+use projections::mail::Mails;
+use projections::{Projection, Projections, ReadPositions, Relay};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinHandle;
@@ -15,8 +16,9 @@ use super::connection::{Connection, Servers};
 use super::{CliError, welcome};
 use crate::app::{App, Parts};
 use crate::auth::{NewAdmin, ensure_first_admin};
-use crate::config::Config;
+use crate::config::{self, Config};
 use crate::embedded::{Embedded, EmbeddedError};
+use crate::mail::{MailSender, Mailbox, Transport, keep_sending};
 use crate::{erasure, routes, server, telemetry};
 
 /// What a process does.
@@ -63,6 +65,7 @@ pub struct System {
     embedded: Option<Embedded>,
     relay: Option<Relay>,
     projections: Option<Projections>,
+    mail: Option<JoinHandle<()>>,
     servers: Vec<JoinHandle<()>>,
     /// Ends what answers requests.
     stop: CancellationToken,
@@ -76,10 +79,10 @@ impl System {
     /// # Errors
     /// [`CliError`] for whatever keeps one of them from starting.
     pub async fn start(config: &Config, servers: Servers, roles: Roles) -> Result<Self, CliError> {
-        if config.require_verified_email {
+        let transport = transport(config)?;
+        if config.require_verified_email && transport.is_none() {
             return Err(CliError::Unsupported(
-                "CAPITUNE_REQUIRE_VERIFIED_EMAIL is true, which this version cannot honour: it sends no mail yet. \
-                 Leave it false",
+                "CAPITUNE_REQUIRE_VERIFIED_EMAIL is true, but there is no way to send mail: set CAPITUNE_SMTP_URL",
             ));
         }
         let mut connection = Connection::open(config, servers).await?;
@@ -91,19 +94,27 @@ impl System {
         let database = connection.database.clone();
         let positions = ReadPositions::start(&database, background.clone());
         let relay = roles.relay.then(|| Relay::start(store.clone(), &database, bus.clone(), background.clone()));
+        let mailbox = match &transport {
+            Some(Transport::Mailbox(mailbox)) => Some(mailbox.clone()),
+            _ => None,
+        };
+        let mail = transport.filter(|_| roles.projections.contains(&Mails::NAME)).map(|transport| {
+            let sender = MailSender::new(&store, &database, transport, config);
+            keep_sending(sender, background.clone())
+        });
         let projections = (!roles.projections.is_empty()).then(|| {
             let (bus, positions) = (bus.clone(), positions.clone());
             Projections::start(&roles.projections, &store, &database, bus, positions, background.clone())
         });
-        let mut system =
-            Self { embedded: connection.embedded.take(), relay, projections, servers: Vec::new(), stop, background };
+        let (embedded, servers) = (connection.embedded.take(), Vec::new());
+        let mut system = Self { embedded, relay, projections, mail, servers, stop, background };
         if let Some(address) = config.metrics_listen {
             let (listener, _) = listen(address).await?;
             system.serve(listener, metrics_router(metrics.clone()));
         }
         if roles.api {
             let (stop, metrics) = (system.stop.clone(), Some(metrics));
-            let parts = Parts { database, store, positions, bus, metrics, stop };
+            let parts = Parts { database, store, positions, bus, metrics, mailbox, stop };
             let (address, admin) = system.serve_api(config, parts).await?;
             welcome::print(config, system.embedded.as_ref(), address, admin)?;
         }
@@ -156,6 +167,9 @@ impl System {
         self.stop.cancel();
         futures::future::join_all(self.servers).await;
         self.background.cancel();
+        if let Some(mail) = self.mail {
+            mail.await.ok();
+        }
         if let Some(projections) = self.projections {
             projections.stopped().await;
         }
@@ -165,6 +179,15 @@ impl System {
         if let Some(embedded) = self.embedded {
             embedded.stop().await;
         }
+    }
+}
+
+/// How mail leaves, if it does.
+fn transport(config: &Config) -> Result<Option<Transport>, CliError> {
+    match (&config.smtp_url, &config.servers) {
+        (Some(url), _) => Ok(Some(Transport::smtp(url.expose())?)),
+        (None, config::Servers::Embedded) => Ok(Some(Transport::Mailbox(Mailbox::beside(&config.data_dir)))),
+        (None, config::Servers::Given { .. }) => Ok(None),
     }
 }
 

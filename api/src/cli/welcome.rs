@@ -42,6 +42,9 @@ pub fn print(
     }
     if let Some(embedded) = embedded {
         writeln!(out, "  data         {}", embedded.data_dir().display())?;
+        if config.smtp_url.is_none() {
+            writeln!(out, "  mail         http://{address}/dev/mailbox")?;
+        }
     }
     if let Some(NewAdmin { email, generated_password }) = admin {
         writeln!(out, "  first admin  {email}")?;

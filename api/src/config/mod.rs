@@ -27,6 +27,8 @@ pub use source::{EffectiveSetting, Origin};
 
 use source::Source;
 
+use crate::mail::Transport;
+
 /// Every setting of a process, checked.
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -46,6 +48,12 @@ pub struct Config {
     pub admin: Option<FirstAdmin>,
     /// Whether an account can be used only once its address is verified.
     pub require_verified_email: bool,
+    /// The SMTP server that mail is sent by.
+    pub smtp_url: Option<Secret>,
+    /// In whose name mail is sent.
+    pub mail_from: lettre::message::Mailbox,
+    /// Where links in mail lead to.
+    pub public_url: String,
     /// How many requests are accepted.
     pub rate_limits: RateLimits,
     /// The proxies whose forwarded headers count.
@@ -167,6 +175,9 @@ impl Config {
             database_connections: source.required(&settings::DATABASE_CONNECTIONS, |text| within(text, 1, 10_000))?,
             admin: admin(source)?,
             require_verified_email: source.required(&settings::REQUIRE_VERIFIED_EMAIL, parsed)?,
+            smtp_url: source.optional(&settings::SMTP_URL, smtp_url)?,
+            mail_from: source.required(&settings::MAIL_FROM, parsed)?,
+            public_url: source.required(&settings::PUBLIC_URL, public_url)?,
             rate_limits: RateLimits {
                 auth: source.required(&settings::RATE_LIMIT_AUTH, parsed)?,
                 general: source.required(&settings::RATE_LIMIT_GENERAL, parsed)?,
@@ -258,6 +269,16 @@ fn within<T: FromStr + PartialOrd>(text: &str, least: T, most: T) -> Option<T> {
 
 fn ranges(text: &str) -> Option<Vec<AddressRange>> {
     text.split(',').map(str::trim).filter(|range| !range.is_empty()).map(parsed).collect()
+}
+
+fn smtp_url(text: &str) -> Option<Secret> {
+    Transport::smtp(text).ok().map(|_| Secret(text.to_owned()))
+}
+
+fn public_url(text: &str) -> Option<String> {
+    let url = text.parse::<axum::http::Uri>().ok()?;
+    let web = matches!(url.scheme_str(), Some("http" | "https")) && url.query().is_none();
+    web.then(|| text.trim_end_matches('/').to_owned())
 }
 
 fn log_filter(text: &str) -> Option<String> {

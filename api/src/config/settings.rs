@@ -101,6 +101,24 @@ pub(super) static REQUIRE_VERIFIED_EMAIL: Setting = setting(
     "true or false",
     "whether an account can be used only once its address is verified",
 );
+pub(super) static SMTP_URL: Setting = secret(setting(
+    "CAPITUNE_SMTP_URL",
+    "",
+    "an smtp:// or smtps:// URL; smtp://…?tls=required for STARTTLS",
+    "the server that mail is sent by; without one the embedded system keeps it for its developer, others send none",
+));
+pub(super) static MAIL_FROM: Setting = setting(
+    "CAPITUNE_MAIL_FROM",
+    "Capitune <no-reply@capitune.local>",
+    "an e-mail address, with or without a name",
+    "in whose name mail is sent",
+);
+pub(super) static PUBLIC_URL: Setting = setting(
+    "CAPITUNE_PUBLIC_URL",
+    "http://127.0.0.1:3001",
+    "an http:// or https:// URL",
+    "where links in mail lead to: the address under which people reach this instance",
+);
 pub(super) static RATE_LIMIT_AUTH: Setting = setting(
     "CAPITUNE_RATE_LIMIT_AUTH",
     "10",
@@ -163,7 +181,7 @@ static NATS_BIN: Setting = environment_only(setting(
 ));
 
 /// Every setting, in the order in which it is shown.
-pub static SETTINGS: [&Setting; 23] = [
+pub static SETTINGS: [&Setting; 26] = [
     &LISTEN,
     &METRICS_LISTEN,
     &DATA_DIR,
@@ -175,6 +193,9 @@ pub static SETTINGS: [&Setting; 23] = [
     &ADMIN_EMAIL,
     &ADMIN_PASSWORD,
     &REQUIRE_VERIFIED_EMAIL,
+    &SMTP_URL,
+    &MAIL_FROM,
+    &PUBLIC_URL,
     &RATE_LIMIT_AUTH,
     &RATE_LIMIT_GENERAL,
     &RATE_LIMIT_UPLOAD,

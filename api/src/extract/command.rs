@@ -158,7 +158,8 @@ pub fn request_info(parts: &Parts) -> Result<Arc<RequestInfo>, Problem> {
     parts.extensions.get::<Arc<RequestInfo>>().cloned().ok_or_else(|| Problem::new(&codes::INTERNAL))
 }
 
-fn context(actor: Actor, info: &RequestInfo, deadline: Instant) -> Context {
+/// The context of a command that `actor` gives by a request.
+pub fn context(actor: Actor, info: &RequestInfo, deadline: Instant) -> Context {
     Context {
         actor,
         on_behalf_of: None,

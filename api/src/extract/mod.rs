@@ -20,4 +20,4 @@ pub use paging::{Cursor, Limit, Page, same};
 pub use parameters::{day, invalid as invalid_parameter, time};
 pub use precondition::Precondition;
 pub use preferences::Preferences;
-pub use query::{NoParameters, QueryRequest};
+pub use query::{NoParameters, PublicQuery, QueryRequest};

@@ -6,17 +6,19 @@ use axum::extract::FromRequestParts;
 use axum::http::HeaderMap;
 use axum::http::header::HeaderName;
 use axum::http::request::Parts;
+use commands::Context;
+use domain::Actor;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use tokio::time::Instant;
 
 use super::Preferences;
-use super::command::request_info;
+use super::command::{context, request_info};
 use super::parameters::{parse_position, strict_parameters};
 use crate::app::App;
 use crate::auth::Caller;
 use crate::metadata::RequestInfo;
-use crate::problem::{Problem, codes};
+use crate::problem::{Language, Problem, codes};
 
 /// `Capitune-Min-Position`.
 pub static MIN_POSITION: HeaderName = HeaderName::from_static("capitune-min-position");
@@ -56,6 +58,39 @@ impl<T: DeserializeOwned + Send> FromRequestParts<App> for QueryRequest<T> {
             deadline: Instant::now() + wait,
             info: request_info(parts)?,
         })
+    }
+}
+
+/// A query of somebody who is not known.
+#[derive(Debug)]
+pub struct PublicQuery<T> {
+    /// The parameters.
+    pub parameters: T,
+    /// Its headers.
+    pub headers: HeaderMap,
+    info: Arc<RequestInfo>,
+    deadline: Instant,
+}
+
+impl<T: DeserializeOwned + Send> FromRequestParts<App> for PublicQuery<T> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Problem> {
+        let (parameters, _) = strict_parameters(parts.uri.query().unwrap_or_default())?;
+        let deadline = Instant::now() + app.command_timeout();
+        Ok(Self { parameters, headers: parts.headers.clone(), info: request_info(parts)?, deadline })
+    }
+}
+
+impl<T> PublicQuery<T> {
+    /// The language that its sender reads.
+    pub fn language(&self) -> Language {
+        self.info.language
+    }
+
+    /// The context of a command that `actor` gives by this request.
+    pub fn context(&self, actor: Actor) -> Context {
+        context(actor, &self.info, self.deadline)
     }
 }
 

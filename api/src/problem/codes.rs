@@ -51,8 +51,10 @@ codes! {
     AUTH_CSRF_FAILED 403 "auth.csrf_failed" "Another site may have sent this" "Un autre site a pu envoyer ceci"
     AUTH_SCOPE_MISSING 403 "auth.scope_missing" "The token is not meant for this" "Le jeton n'est pas prévu pour cela"
     ERASURE_SECOND_APPROVAL_REQUIRED 403 "erasure.second_approval_required" "Another admin has to agree" "Un autre administrateur doit consentir"
+    ACCOUNT_UNVERIFIED 403 "account.unverified" "The e-mail address has not been proved yet" "L'adresse e-mail n'est pas encore confirmée"
     ACCOUNT_SUSPENDED 403 "account.suspended" "The account is suspended" "Le compte est suspendu"
 
+    LINK_INVALID 400 "link.invalid" "The link is not good, or no longer" "Le lien n'est pas valable, ou ne l'est plus"
     ROUTE_NOT_FOUND 404 "route.not_found" "There is nothing at this address" "Il n'y a rien à cette adresse"
     DOSSIER_NOT_FOUND 404 "dossier.not_found" "There is no such dossier" "Ce dossier n'existe pas"
     ACCOUNT_NOT_FOUND 404 "account.not_found" "There is no such account" "Ce compte n'existe pas"
@@ -70,6 +72,7 @@ codes! {
 
     COMMAND_REFUSED 409 "command.refused" "The command is refused" "La commande est refusée"
     ACCOUNT_ADDRESS_TAKEN 409 "account.address_taken" "The e-mail address has an account already" "L'adresse e-mail a déjà un compte"
+    ACCOUNT_ALREADY_VERIFIED 409 "account.already_verified" "The address is verified already" "L'adresse est déjà vérifiée"
     ACCOUNT_ALREADY_REGISTERED 409 "account.already_registered" "The account is registered already" "Le compte est déjà inscrit"
     ACCOUNT_OWN_RIGHTS 409 "account.own_rights" "Admins keep their own rights" "Les administrateurs gardent leurs propres droits"
     ERASURE_NOT_REQUESTED 409 "erasure.not_requested" "Nobody asked for this erasure" "Personne n'a demandé cet effacement"

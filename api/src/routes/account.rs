@@ -46,6 +46,8 @@ pub struct User {
     #[schema(value_type = Vec<RoleName>)]
     roles: Vec<Role>,
     status: UserStatus,
+    /// Whether the address was proved to be the account's own.
+    email_verified: bool,
     /// Whether logging in takes a second factor.
     totp_enabled: bool,
     version: u64,
@@ -101,6 +103,7 @@ pub async fn user(app: &App, id: Uuid) -> Result<User, Problem> {
         locale,
         roles: account.roles().into(),
         status: if account.is_active() { UserStatus::Active } else { UserStatus::Suspended },
+        email_verified: account.is_verified(),
         totp_enabled: account.has_totp(),
         version,
     })

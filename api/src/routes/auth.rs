@@ -4,8 +4,9 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use chrono::{DateTime, Utc};
+use commands::Context;
 use domain::access::DEFAULT_ORGANIZATION;
-use domain::account::Locale;
+use domain::account::{AccountCommand, Locale};
 use domain::{Actor, Role};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
@@ -14,6 +15,7 @@ use utoipa_axum::routes;
 use uuid::Uuid;
 
 use super::account::{Language, User, user};
+use super::verification::in_the_background;
 use crate::answer::{QueryAnswer, json};
 use crate::app::App;
 use crate::auth::{
@@ -87,9 +89,11 @@ struct SignedIn {
     expires_in: u32,
 }
 
-/// Open an account, and sign in.
+/// Open an account, and sign in. Where verified addresses are required, the answer tells nothing about the address, and
+/// signing in comes after the verification.
 #[utoipa::path(post, path = "/api/auth/register", tag = "auth", operation_id = "register", security(()),
-    request_body = Register, responses((status = 201, body = SignedIn)))]
+    request_body = Register, responses((status = 201, body = SignedIn),
+        (status = 202, description = "A message is on its way to the address.")))]
 async fn register(State(app): State<App>, request: PublicRequest<Register>) -> Result<Response, Problem> {
     let id = Uuid::now_v7();
     let roles = [Role::Applicant].into_iter().collect();
@@ -97,11 +101,31 @@ async fn register(State(app): State<App>, request: PublicRequest<Register>) -> R
     let context = request.context(Actor { id, roles, organization: DEFAULT_ORGANIZATION });
     let Register { email, password, name, locale } = request.body;
     let registration = Registration { email, password, name, locale, first_admin: false };
+    if app.requires_verified_email() {
+        registration.check()?;
+        open_in_the_background(app, id, registration, context);
+        return Ok(StatusCode::ACCEPTED.into_response());
+    }
     let done = open_account(&app, id, registration, context).await?;
     let session = app.auth().sessions.begin(app.vault(), id, client.as_ref()).await?;
     let mut response = (StatusCode::CREATED, signed_in(&app, session).await?).into_response();
     crate::answer::mark(response.headers_mut(), done.version, done.position);
     Ok(response)
+}
+
+/// Opens an account, or tells the owner of its address that somebody tried to. Nobody waits for it, so that no answer
+/// and no time tells which.
+fn open_in_the_background(app: App, id: Uuid, registration: Registration, context: Context) {
+    tokio::spawn(async move {
+        let email = registration.email.clone();
+        match open_account(&app, id, registration, context.clone()).await {
+            Ok(_) => {}
+            Err(problem) if *problem.code() == codes::ACCOUNT_ADDRESS_TAKEN => {
+                in_the_background(app, email, AccountCommand::NoteAddressReuse { at: Utc::now() }, context);
+            }
+            Err(problem) => tracing::warn!(%problem, "an account could not be opened"),
+        }
+    });
 }
 
 /// Sign in.

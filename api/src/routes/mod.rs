@@ -13,9 +13,12 @@ mod erasure;
 mod export;
 mod jwks;
 mod live;
+mod mailbox;
 mod operations;
+mod password_reset;
 mod post;
 mod totp;
+mod verification;
 
 use axum::Router;
 use axum::http::HeaderValue;
@@ -38,6 +41,8 @@ use crate::problem::{Problem, codes};
 fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::with_openapi(openapi::base())
         .merge(auth::router())
+        .merge(verification::router())
+        .merge(password_reset::router())
         .merge(browser_session::router())
         .merge(totp::router())
         .merge(api_tokens::router())
@@ -63,6 +68,7 @@ pub fn router(app: App) -> Router {
     router
         .route("/api/openapi.json", get(move || async move { openapi(document) }))
         .merge(docs)
+        .merge(mailbox::router())
         .fallback(|| async { Problem::new(&codes::ROUTE_NOT_FOUND) })
         .layer(from_fn_with_state(app.clone(), edge))
         .with_state(app)

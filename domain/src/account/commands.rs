@@ -31,6 +31,8 @@ pub enum AccountCommand {
     VerifyAddress { at: DateTime<Utc> },
     /// Takes another address, which is then to be proved.
     ChangeAddress { email: String, at: DateTime<Utc> },
+    /// Tells that somebody tried to register with its address.
+    NoteAddressReuse { at: DateTime<Utc> },
     /// Tells that the owner replaced the password.
     ChangePassword { at: DateTime<Utc> },
     /// Asks for a message by which a forgotten password can be replaced.
@@ -81,6 +83,7 @@ impl AccountCommand {
             | Self::RequestVerification { .. }
             | Self::VerifyAddress { .. }
             | Self::ChangeAddress { .. }
+            | Self::NoteAddressReuse { .. }
             | Self::ChangePassword { .. }
             | Self::RequestPasswordReset { .. }
             | Self::ResetPassword { .. }
@@ -108,6 +111,7 @@ impl Command for AccountCommand {
             Self::RequestVerification { .. } => "RequestVerification",
             Self::VerifyAddress { .. } => "VerifyAddress",
             Self::ChangeAddress { .. } => "ChangeAddress",
+            Self::NoteAddressReuse { .. } => "NoteAddressReuse",
             Self::ChangePassword { .. } => "ChangePassword",
             Self::RequestPasswordReset { .. } => "RequestPasswordReset",
             Self::ResetPassword { .. } => "ResetPassword",

@@ -38,6 +38,8 @@ pub enum AccountEvent {
     AddressVerified { at: DateTime<Utc> },
     /// The address is another, not yet proved.
     AddressChanged { from: Personal<String>, to: Personal<String>, at: DateTime<Utc> },
+    /// Somebody tried to register with it again.
+    AddressReused { at: DateTime<Utc> },
     /// The owner replaced the password.
     PasswordChanged { at: DateTime<Utc> },
     /// A message by which a forgotten password can be replaced was asked for.
@@ -68,12 +70,13 @@ pub enum AccountEvent {
 
 impl AccountEvent {
     /// The stored names of all its variants.
-    pub const TYPES: [&'static str; 18] = [
+    pub const TYPES: [&'static str; 19] = [
         "AccountRegistered",
         "ProfileEdited",
         "VerificationRequested",
         "AddressVerified",
         "AddressChanged",
+        "AddressReused",
         "PasswordChanged",
         "PasswordResetRequested",
         "PasswordReset",
@@ -97,6 +100,7 @@ impl AccountEvent {
             | Self::VerificationRequested { at }
             | Self::AddressVerified { at }
             | Self::AddressChanged { at, .. }
+            | Self::AddressReused { at }
             | Self::PasswordChanged { at }
             | Self::PasswordResetRequested { at }
             | Self::PasswordReset { at }
@@ -122,6 +126,7 @@ impl DomainEvent for AccountEvent {
             Self::VerificationRequested { .. } => "VerificationRequested",
             Self::AddressVerified { .. } => "AddressVerified",
             Self::AddressChanged { .. } => "AddressChanged",
+            Self::AddressReused { .. } => "AddressReused",
             Self::PasswordChanged { .. } => "PasswordChanged",
             Self::PasswordResetRequested { .. } => "PasswordResetRequested",
             Self::PasswordReset { .. } => "PasswordReset",

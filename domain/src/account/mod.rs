@@ -121,10 +121,12 @@ impl Aggregate for Account {
                     locale: *locale,
                     roles: *roles,
                     active: true,
-                    verified: false,
+                    // The first admin is named by who runs the instance.
+                    verified: roles.contains(Role::Admin),
                     totp: false,
                     erased: false,
                     erasure: None,
+                    asked: None,
                 }));
             }
             (Self::Absent, _) => {}

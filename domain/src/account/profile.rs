@@ -9,6 +9,8 @@ use crate::change::Change;
 use crate::personal::Personal;
 use crate::rejection::{FieldError, check_text};
 
+/// How long whoever knows the address has to wait between two messages to it.
+const BETWEEN_MESSAGES: TimeDelta = TimeDelta::minutes(2);
 /// How long a second admin may take to agree to an erasure.
 const CONSENT: TimeDelta = TimeDelta::days(7);
 
@@ -27,6 +29,8 @@ pub struct Profile {
     pub(super) erased: bool,
     /// The admin who asked for its erasure, and when; another has to agree.
     pub(super) erasure: Option<(Uuid, DateTime<Utc>)>,
+    /// When a message was last asked for by whoever knows the address.
+    pub(super) asked: Option<DateTime<Utc>>,
 }
 
 impl Profile {
@@ -49,11 +53,12 @@ impl Profile {
             AccountCommand::ChangeAddress { .. } if !self.active => Err(AccountError::Suspended),
             AccountCommand::ChangeAddress { email, at } => self.change_address(email, at),
             AccountCommand::RequestVerification { .. } if self.verified => Err(AccountError::AlreadyVerified),
-            AccountCommand::RequestVerification { at } => self.note(AccountEvent::VerificationRequested { at }),
+            AccountCommand::RequestVerification { at } => self.ask(AccountEvent::VerificationRequested { at }),
             AccountCommand::VerifyAddress { .. } if self.verified => Ok(vec![]),
             AccountCommand::VerifyAddress { at } => self.note(AccountEvent::AddressVerified { at }),
+            AccountCommand::NoteAddressReuse { at } => self.ask(AccountEvent::AddressReused { at }),
             AccountCommand::ChangePassword { at } => self.note(AccountEvent::PasswordChanged { at }),
-            AccountCommand::RequestPasswordReset { at } => self.note(AccountEvent::PasswordResetRequested { at }),
+            AccountCommand::RequestPasswordReset { at } => self.ask(AccountEvent::PasswordResetRequested { at }),
             AccountCommand::ResetPassword { at } => self.note(AccountEvent::PasswordReset { at }),
             AccountCommand::EnableTotp { .. } if self.totp => Ok(vec![]),
             AccountCommand::EnableTotp { at } => self.note(AccountEvent::TotpEnabled { at }),
@@ -92,6 +97,12 @@ impl Profile {
     /// What happened outside, unless the account is shut out.
     fn note(&self, event: AccountEvent) -> Result<Vec<AccountEvent>, AccountError> {
         if self.active { Ok(vec![event]) } else { Err(AccountError::Suspended) }
+    }
+
+    /// What calls for a message to the owner, who must not be flooded by others.
+    fn ask(&self, event: AccountEvent) -> Result<Vec<AccountEvent>, AccountError> {
+        let lately = self.asked.is_some_and(|asked| event.at() - asked < BETWEEN_MESSAGES);
+        if lately { Ok(vec![]) } else { self.note(event) }
     }
 
     fn change_address(&self, email: String, at: DateTime<Utc>) -> Result<Vec<AccountEvent>, AccountError> {
@@ -150,10 +161,11 @@ impl Profile {
 
     pub(super) fn apply(&mut self, event: &AccountEvent) {
         match event {
+            AccountEvent::VerificationRequested { at }
+            | AccountEvent::AddressReused { at }
+            | AccountEvent::PasswordResetRequested { at } => self.asked = Some(*at),
             AccountEvent::Registered { .. }
-            | AccountEvent::VerificationRequested { .. }
             | AccountEvent::PasswordChanged { .. }
-            | AccountEvent::PasswordResetRequested { .. }
             | AccountEvent::ApiTokenIssued { .. }
             | AccountEvent::ApiTokenRevoked { .. } => {}
             AccountEvent::AddressVerified { .. } => self.verified = true,

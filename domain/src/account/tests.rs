@@ -251,6 +251,18 @@ fn no_debug_output_shows_who_it_is() {
 }
 
 #[test]
+fn nobody_is_flooded_with_messages() {
+    let later = |minutes| at() + chrono::TimeDelta::minutes(minutes);
+    let asked = || vec![registered(&[Role::Applicant]), AccountEvent::PasswordResetRequested { at: at() }];
+    let decide = |command| given::<Account>(asked()).state().decide(command).unwrap().len();
+    assert_eq!(decide(AccountCommand::RequestPasswordReset { at: later(1) }), 0);
+    assert_eq!(decide(AccountCommand::RequestVerification { at: later(1) }), 0);
+    assert_eq!(decide(AccountCommand::NoteAddressReuse { at: later(1) }), 0);
+    assert_eq!(decide(AccountCommand::RequestPasswordReset { at: later(2) }), 1);
+    assert_eq!(decide(AccountCommand::NoteAddressReuse { at: later(2) }), 1);
+}
+
+#[test]
 fn an_erasure_by_admins_takes_two_of_them() {
     let other = Uuid::from_u128(3);
     let request = |by| AccountCommand::RequestErasure { reason: "a court order".to_owned(), by, at: at() };
@@ -302,6 +314,7 @@ fn every_event_ever_written_is_read_back() {
         AccountEvent::VerificationRequested { at },
         AccountEvent::AddressVerified { at },
         AccountEvent::AddressChanged { from: text("Ada@example.org"), to: text("ada@example.com"), at },
+        AccountEvent::AddressReused { at },
         AccountEvent::PasswordChanged { at },
         AccountEvent::PasswordResetRequested { at },
         AccountEvent::PasswordReset { at },

@@ -1,0 +1,83 @@
+//! From an event to a message: for whom it is, whether it is still wanted, and the link in it.
+
+use chrono::{TimeDelta, Utc};
+use domain::account::{Account, AccountEvent, Locale};
+use event_store::StoreError;
+use projections::mail::Template;
+use uuid::Uuid;
+
+use super::letter::Letter;
+use super::link::{self, Purpose};
+use super::sender::{Delivery, MailSender};
+use crate::auth::{address_hash, stream};
+
+/// How long a link is good.
+const VERIFY_WITHIN: TimeDelta = TimeDelta::days(3);
+const RESET_WITHIN: TimeDelta = TimeDelta::hours(1);
+
+/// A message and the address it goes to.
+pub(super) struct Composed {
+    pub(super) to: String,
+    pub(super) letter: Letter,
+}
+
+impl MailSender {
+    /// The message that a delivery stands for; nothing when what it was for has passed.
+    pub(super) async fn compose(&self, delivery: &Delivery) -> Result<Option<Composed>, StoreError> {
+        let (template, id) = (delivery.template, delivery.account);
+        let (account, _) = self.commands.state::<Account>(id).await?;
+        let Some(address) = account.email().and_then(|email| email.get()).cloned() else { return Ok(None) };
+        if account.is_erased() || !is_wanted(template, &account) {
+            return Ok(None);
+        }
+        let vault = self.store.vault();
+        let now = Utc::now();
+        let link = match template {
+            Template::VerifyAddress => {
+                let bound_to = address_hash(vault, &address);
+                let token = link::issue(vault, Purpose::VerifyAddress, id, now + VERIFY_WITHIN, &bound_to);
+                Some(format!("{}/api/auth/verify-email?token={token}", self.public_url))
+            }
+            Template::ResetPassword => {
+                let bound_to = self.password_hash(id).await?;
+                let token = link::issue(vault, Purpose::ResetPassword, id, now + RESET_WITHIN, &bound_to);
+                Some(format!("{}/reset-password?token={token}", self.public_url))
+            }
+            _ => None,
+        };
+        let to = match template {
+            Template::AddressChanged => self.address_before(delivery).await?,
+            _ => Some(address),
+        };
+        let name = account.name().and_then(|name| name.get()).cloned().unwrap_or_default();
+        let locale = account.locale().unwrap_or(Locale::Fr);
+        let letter = Letter::write(template, locale, &name, link.as_deref());
+        Ok(to.map(|to| Composed { to, letter }))
+    }
+
+    /// What a token for a new password is bound to, so that it is good once.
+    async fn password_hash(&self, account: Uuid) -> Result<Vec<u8>, StoreError> {
+        let hash = "select password_hash from credentials where account_id = $1";
+        let hash: Option<String> = sqlx::query_scalar(hash).bind(account).fetch_optional(&self.writes).await?;
+        Ok(hash.unwrap_or_default().into_bytes())
+    }
+
+    /// The address that was replaced by the event that a delivery stands for.
+    async fn address_before(&self, delivery: &Delivery) -> Result<Option<String>, StoreError> {
+        let stream = stream(delivery.account);
+        let events = self.store.read_stream(stream, 0).await?;
+        let Some(envelope) = events.iter().find(|event| event.position == delivery.position) else { return Ok(None) };
+        let event = envelope.decode::<Account>().map_err(|error| StoreError::Broken(error.to_string()))?;
+        let AccountEvent::AddressChanged { from, .. } = event else { return Ok(None) };
+        Ok(self.store.vault().reveal_as(&[(stream, from)]).await?.pop().flatten())
+    }
+}
+
+fn is_wanted(template: Template, account: &Account) -> bool {
+    match template {
+        Template::VerifyAddress => account.is_active() && !account.is_verified(),
+        Template::ResetPassword | Template::AddressReused | Template::Reactivated => account.is_active(),
+        Template::Suspended => !account.is_active(),
+        Template::PasswordChanged | Template::AddressChanged | Template::TotpEnabled | Template::TotpDisabled => true,
+    }
+}
