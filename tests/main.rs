@@ -16,6 +16,7 @@ mod mail;
 mod projections;
 mod rebuild;
 mod relay;
+mod row_level_security;
 mod several_processes;
 mod support;
 mod system;

@@ -22,6 +22,7 @@ use domain::access::DEFAULT_ORGANIZATION;
 use domain::dossier::{Dossier, DossierCommand};
 use domain::{Actor, Role};
 use event_store::{Database, EventStore, IdempotencyKey, MasterKey};
+use projections::Models;
 use sqlx::{Connection, PgConnection};
 use tokio::sync::OnceCell;
 use tokio::time::Instant;
@@ -151,6 +152,11 @@ impl Node {
         let id = Uuid::now_v7();
         self.store.vault().create_key(id).await.unwrap();
         actor(id, roles)
+    }
+
+    /// The read models, as somebody with these roles sees them.
+    pub fn models_for(&self, roles: &[Role]) -> Models {
+        Models::new(&self.database, &actor(Uuid::now_v7(), roles))
     }
 
     /// A new dossier of `owner`.

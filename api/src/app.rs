@@ -4,9 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use commands::Commands;
+use domain::Actor;
 use event_store::{Database, EventStore, Vault};
 use metrics_exporter_prometheus::PrometheusHandle;
-use projections::ReadPositions;
+use projections::{Models, ReadPositions};
 use sqlx::PgPool;
 use sqlx::postgres::PgPoolOptions;
 use tokio_util::sync::CancellationToken;
@@ -124,6 +125,11 @@ impl App {
     /// Connections for queries.
     pub fn reads(&self) -> &PgPool {
         &self.inner.parts.database.reads
+    }
+
+    /// The read models, as `reader` sees them.
+    pub fn models(&self, reader: &Actor) -> Models {
+        Models::new(&self.inner.parts.database, reader)
     }
 
     /// Connections for what is written beside the log.

@@ -10,10 +10,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sqlx::postgres::PgRow;
 use sqlx::types::Json;
-use sqlx::{FromRow, PgConnection, PgPool, QueryBuilder, Row};
+use sqlx::{FromRow, PgConnection, QueryBuilder, Row};
 use uuid::Uuid;
 
 use crate::error::ProjectionError;
+use crate::models::Models;
 use crate::positions::partition_of;
 use crate::projection::{Applying, Projection, Recorded};
 
@@ -228,7 +229,7 @@ impl FromRow<'_, PgRow> for AccountRow {
 ///
 /// # Errors
 /// When the database does not answer.
-pub async fn by_id(pool: &PgPool, id: Uuid) -> Result<(Option<AccountRow>, u64), sqlx::Error> {
+pub async fn by_id(models: &Models, id: Uuid) -> Result<(Option<AccountRow>, u64), sqlx::Error> {
     let row = sqlx::query(
         "select c.position, a.* from (
              select position from checkpoints where projection = 'account' and partition = $2) c
@@ -236,7 +237,7 @@ pub async fn by_id(pool: &PgPool, id: Uuid) -> Result<(Option<AccountRow>, u64),
     )
     .bind(id)
     .bind(partition_of(id, Accounts::PARTITIONS))
-    .fetch_optional(pool)
+    .fetch_optional(&mut *models.connection().await?)
     .await?;
     let Some(row) = row else { return Ok((None, 0)) };
     Ok((present(&row)?, row.try_get::<i64, _>("position")?.cast_unsigned()))
@@ -251,9 +252,12 @@ fn present(row: &PgRow) -> Result<Option<AccountRow>, sqlx::Error> {
 ///
 /// # Errors
 /// When the database does not answer.
-pub async fn names(pool: &PgPool, ids: &[Uuid]) -> Result<BTreeMap<Uuid, Personal<String>>, sqlx::Error> {
+pub async fn names(models: &Models, ids: &[Uuid]) -> Result<BTreeMap<Uuid, Personal<String>>, sqlx::Error> {
     let rows: Vec<(Uuid, Json<Personal<String>>)> =
-        sqlx::query_as("select id, name from account.accounts where id = any($1)").bind(ids).fetch_all(pool).await?;
+        sqlx::query_as("select id, name from account.accounts where id = any($1)")
+            .bind(ids)
+            .fetch_all(&mut *models.connection().await?)
+            .await?;
     Ok(rows.into_iter().map(|(id, name)| (id, name.0)).collect())
 }
 
@@ -280,7 +284,11 @@ pub struct AccountPage {
 ///
 /// # Errors
 /// When the database does not answer.
-pub async fn list(pool: &PgPool, after: Option<AccountCursor>, limit: u32) -> Result<(AccountPage, u64), sqlx::Error> {
+pub async fn list(
+    models: &Models,
+    after: Option<AccountCursor>,
+    limit: u32,
+) -> Result<(AccountPage, u64), sqlx::Error> {
     let mut query = QueryBuilder::new(
         "select c.position, a.* from (select min(position) as position from checkpoints where projection = 'account') c
          left join lateral (select * from account.accounts",
@@ -291,7 +299,7 @@ pub async fn list(pool: &PgPool, after: Option<AccountCursor>, limit: u32) -> Re
     }
     query.push(" order by created_at desc, id desc limit ").push_bind(i64::from(limit) + 1);
     query.push(") a on true order by a.created_at desc, a.id desc");
-    let rows = query.build().fetch_all(pool).await?;
+    let rows = query.build().fetch_all(&mut *models.connection().await?).await?;
     let mut checkpoint = 0;
     let mut items = Vec::with_capacity(rows.len());
     for row in &rows {

@@ -6,6 +6,7 @@ pub mod analytics;
 pub mod dossier;
 pub mod live;
 pub mod mail;
+mod models;
 pub mod post;
 
 mod announcer;
@@ -27,6 +28,7 @@ mod subscription;
 
 pub use bus::connect;
 pub use error::ProjectionError;
+pub use models::Models;
 pub use positions::{CHECKPOINTS, Lagging, ReadError, ReadPositions, Scope, partition_of};
 pub use projection::{Applying, Projection, Recorded};
 pub use rebuild::{Progress, RebuildError, Rebuilt};

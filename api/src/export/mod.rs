@@ -11,7 +11,7 @@ use event_store::{StoreError, StreamId};
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use projections::dossier::{self, DossierCursor, DossierFilter, DossierSort, SortKey, Visible};
-use projections::{Scope, live, post};
+use projections::{Models, Scope, live, post};
 use serde::Serialize;
 use serde_json::json;
 use tokio::time::Instant;
@@ -54,9 +54,9 @@ pub async fn export(app: &App, order: &Order) -> Result<Body, Problem> {
     }
     app.accesses().record(Access::new(AccessAction::Export, order.info()).by(person)).await?;
     let (archive, body) = Archive::new();
-    let app = app.clone();
+    let (app, models) = (app.clone(), app.models(&order.caller.actor));
     tokio::spawn(async move {
-        let export = Export { app, person, archive };
+        let export = Export { app, person, models, archive };
         if let Err(Ended::Failed(problem)) = export.write().await {
             tracing::warn!(%problem, "an export was cut off");
         }
@@ -78,6 +78,8 @@ async fn await_projection(app: &App, projection: &str, head: u64, deadline: Inst
 struct Export {
     app: App,
     person: Uuid,
+    /// The read models, as the person sees them.
+    models: Models,
     archive: Archive,
 }
 
@@ -148,7 +150,7 @@ impl Export {
                 after,
                 limit: CHUNK,
             };
-            let (page, _) = dossier::list(self.app.reads(), &filter).await?;
+            let (page, _) = dossier::list(&self.models, &filter).await?;
             for row in page.items {
                 let id = row.id;
                 let history = dossiers::whole_history(&self.app, id).await?;
@@ -164,22 +166,22 @@ impl Export {
     }
 
     async fn posts(&self) -> Result<(), Ended> {
-        let read = |after| post::posts_of(self.app.reads(), self.person, after, CHUNK).boxed();
+        let read = |after| post::posts_of(&self.models, self.person, after, CHUNK).boxed();
         self.pages("posts", Some(Post::TYPE), read, |row| row.id).await
     }
 
     async fn comments(&self) -> Result<(), Ended> {
-        let read = |after| post::comments_of(self.app.reads(), self.person, after, CHUNK).boxed();
+        let read = |after| post::comments_of(&self.models, self.person, after, CHUNK).boxed();
         self.pages("comments", Some(Comment::TYPE), read, |row| row.id).await
     }
 
     async fn likes(&self) -> Result<(), Ended> {
-        let read = |after| post::likes_of(self.app.reads(), self.person, after, CHUNK).boxed();
+        let read = |after| post::likes_of(&self.models, self.person, after, CHUNK).boxed();
         self.pages("likes", None, read, |row| row.post_id).await
     }
 
     async fn registrations(&self) -> Result<(), Ended> {
-        let read = |after| live::registrations_of(self.app.reads(), self.person, after, CHUNK).boxed();
+        let read = |after| live::registrations_of(&self.models, self.person, after, CHUNK).boxed();
         self.pages("registrations", None, read, |row| row.live_id).await
     }
 

@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 use domain::Role;
 use domain::account::{Account, AccountCommand, Locale};
 use projections::account::{self, Accounts};
-use projections::{Projection, Scope};
+use projections::{Models, Projection, Scope};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio::time::Instant;
@@ -212,7 +212,8 @@ async fn card(
     Id(id): Id,
     request: QueryRequest<NoParameters>,
 ) -> Result<QueryAnswer<Card>, Problem> {
-    let query = || account::by_id(app.reads(), id);
+    let models = app.models(&request.caller.actor);
+    let query = || account::by_id(&models, id);
     let (row, position) = app.read(PROJECTION, Scope::Key(id), &request, query).await?;
     let row = row.ok_or_else(not_found::<Account>)?;
     let name = app.vault().reveal_as(&[(stream(id), &row.name)]).await?.pop().flatten();
@@ -224,13 +225,17 @@ async fn card(
 ///
 /// # Errors
 /// A 503 when the database does not answer.
-pub async fn names(app: &App, ids: impl Iterator<Item = Uuid>) -> Result<BTreeMap<Uuid, String>, Problem> {
+pub async fn names(
+    app: &App,
+    models: &Models,
+    ids: impl Iterator<Item = Uuid>,
+) -> Result<BTreeMap<Uuid, String>, Problem> {
     let ids: BTreeSet<Uuid> = ids.collect();
     if ids.is_empty() {
         return Ok(BTreeMap::new());
     }
     let ids: Vec<Uuid> = ids.into_iter().collect();
-    let sealed = account::names(app.reads(), &ids).await?;
+    let sealed = account::names(models, &ids).await?;
     let sealed: Vec<_> = sealed.into_iter().map(|(id, name)| (stream(id), name)).collect();
     let names: Vec<Option<String>> = app.vault().reveal_as(&sealed).await?;
     let named = sealed.iter().zip(names).filter_map(|((stream, _), name)| Some((stream.id, name?)));

@@ -86,7 +86,8 @@ async fn users(
     let Paging { limit, cursor } = &request.parameters;
     let cursors = Cursor::of(app.vault(), "users", &(), request.caller.id());
     let after = cursor.as_ref().map(|cursor| cursors.open::<AccountCursor>(cursor)).transpose()?;
-    let query = || projections::account::list(app.reads(), after, limit.0);
+    let models = app.models(&request.caller.actor);
+    let query = || projections::account::list(&models, after, limit.0);
     let (page, position) = app.read(PROJECTION, Scope::All, &request, query).await?;
     let next_cursor = page.next.map(|next| cursors.seal(&next));
     let items = show(&app, page.items).await?;

@@ -64,7 +64,8 @@ async fn glance(
 ) -> Result<QueryAnswer<analytics::AnalyticsGlance>, Problem> {
     request.caller.may(Action::ReadAnalytics)?;
     let today = Utc::now().date_naive();
-    let query = || analytics::glance(app.reads(), today);
+    let models = app.models(&request.caller.actor);
+    let query = || analytics::glance(&models, today);
     let (body, position) = app.read(PROJECTION, Scope::All, &request, query).await?;
     Ok(QueryAnswer::new(body, position))
 }
@@ -92,21 +93,21 @@ async fn read_model(
     Path(name): Path<String>,
 ) -> Result<Response, Problem> {
     request.caller.may(Action::ReadAnalytics)?;
-    let pool = app.reads();
+    let models = &app.models(&request.caller.actor);
     let today = Utc::now().date_naive();
     let to = request.parameters.to.unwrap_or(today);
     let from = request.parameters.from.or_else(|| to.checked_sub_days(Days::new(30))).unwrap_or(to);
     match name.as_str() {
         "dossiersByStatus" => {
             let query = || async {
-                let (glance, position) = analytics::glance(pool, today).await?;
+                let (glance, position) = analytics::glance(models, today).await?;
                 Ok((glance.by_status, position))
             };
             page(&app, &request, query).await
         }
-        "dossiersByDay" => page(&app, &request, || analytics::status_days(pool, from, to)).await,
-        "timeInStatus" => page(&app, &request, || analytics::status_durations(pool)).await,
-        "decisionsByReviewer" => page(&app, &request, || analytics::decisions_by_reviewer(pool)).await,
+        "dossiersByDay" => page(&app, &request, || analytics::status_days(models, from, to)).await,
+        "timeInStatus" => page(&app, &request, || analytics::status_durations(models)).await,
+        "decisionsByReviewer" => page(&app, &request, || analytics::decisions_by_reviewer(models)).await,
         _ => Err(Problem::new(&codes::READ_MODEL_NOT_FOUND)),
     }
 }
@@ -179,8 +180,9 @@ async fn changes(State(app): State<App>, request: QueryRequest<Since>) -> Result
     let after = after.unwrap_or(0).min(i64::MAX as u64);
     let wait = Duration::from_secs(wait.unwrap_or(0)).min(app.longest_wait());
     let deadline = Instant::now() + wait;
+    let models = app.models(&request.caller.actor);
     loop {
-        let query = || analytics::changes(app.reads(), after, limit.0);
+        let query = || analytics::changes(&models, after, limit.0);
         let (items, position) = app.read(PROJECTION, Scope::All, &request, query).await?;
         let last = items.last().map(|change| change.position.cast_unsigned());
         // Nothing after `after` is nothing up to the read model's own position.

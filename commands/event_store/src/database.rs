@@ -1,4 +1,4 @@
-//! Connections: two pools with different promises, and the migrations.
+//! Connections: pools with different promises, and the migrations.
 
 use std::str::FromStr;
 use std::time::Duration;
@@ -12,13 +12,17 @@ use crate::StoreError;
 /// Every migration, embedded.
 pub static MIGRATOR: Migrator = sqlx::migrate!("../../migrations");
 
+/// Who reads the read models.
+const READER: &str = "capitune_reader";
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// The database, by its two pools.
+/// The database, by its pools.
 #[derive(Clone)]
 pub struct Database {
     /// For queries. Its sessions are read-only, so a transaction that a hang-up leaves open cannot swallow a write.
     pub reads: PgPool,
+    /// For read models, as a role that sees only what row-level security shows to a reader.
+    pub models: PgPool,
     /// For transactions. Rolled back on return: sqlx 0.8 leaves a transaction open when `begin()` is cancelled, and
     /// would hand that connection to the next caller, whose acknowledged write would then vanish.
     pub writes: PgPool,
@@ -38,12 +42,10 @@ impl Database {
             ("idle_in_transaction_session_timeout", "10s"),
         ]);
         let pool = || PgPoolOptions::new().max_connections(connections).acquire_timeout(ACQUIRE_TIMEOUT);
-        let reads = pool()
-            .test_before_acquire(false)
-            .connect_with(
-                options.clone().options([("default_transaction_read_only", "on"), ("statement_timeout", "10s")]),
-            )
-            .await?;
+        let reading = options.clone().options([("default_transaction_read_only", "on"), ("statement_timeout", "10s")]);
+        let reads = pool().test_before_acquire(false).connect_with(reading.clone()).await?;
+        // Lazily, since the first migration makes the role.
+        let models = pool().test_before_acquire(false).connect_lazy_with(reading.options([("role", READER)]));
         let writes = pool()
             .after_release(|connection, _| {
                 Box::pin(async move {
@@ -53,7 +55,7 @@ impl Database {
             })
             .connect_with(options.clone())
             .await?;
-        Ok(Self { reads, writes, options })
+        Ok(Self { reads, models, writes, options })
     }
 
     /// How to open a connection of one's own, outside the pools.

@@ -3,9 +3,10 @@
 use chrono::NaiveDate;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
-use sqlx::PgPool;
 use sqlx::types::Json;
 use uuid::Uuid;
+
+use crate::models::Models;
 
 /// How many dossiers entered a status on a day.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -102,11 +103,16 @@ fn answered<T>((checkpoint, rows): Answer<T>) -> (Vec<T>, u64) {
 ///
 /// # Errors
 /// When the database does not answer.
-pub async fn status_days(pool: &PgPool, from: NaiveDate, to: NaiveDate) -> Result<(Vec<StatusDay>, u64), sqlx::Error> {
+pub async fn status_days(
+    models: &Models,
+    from: NaiveDate,
+    to: NaiveDate,
+) -> Result<(Vec<StatusDay>, u64), sqlx::Error> {
     let query = beside_checkpoint(
         "select * from analytics.status_days where day >= $1 and day <= $2 order by day, status, category",
     );
-    let answer: Answer<StatusDay> = sqlx::query_as(&query).bind(from).bind(to).fetch_one(pool).await?;
+    let answer: Answer<StatusDay> =
+        sqlx::query_as(&query).bind(from).bind(to).fetch_one(&mut *models.connection().await?).await?;
     Ok(answered(answer))
 }
 
@@ -114,9 +120,9 @@ pub async fn status_days(pool: &PgPool, from: NaiveDate, to: NaiveDate) -> Resul
 ///
 /// # Errors
 /// When the database does not answer.
-pub async fn status_durations(pool: &PgPool) -> Result<(Vec<StatusDuration>, u64), sqlx::Error> {
+pub async fn status_durations(models: &Models) -> Result<(Vec<StatusDuration>, u64), sqlx::Error> {
     let query = beside_checkpoint("select * from analytics.status_durations order by status, category");
-    let answer: Answer<StatusDuration> = sqlx::query_as(&query).fetch_one(pool).await?;
+    let answer: Answer<StatusDuration> = sqlx::query_as(&query).fetch_one(&mut *models.connection().await?).await?;
     Ok(answered(answer))
 }
 
@@ -124,14 +130,14 @@ pub async fn status_durations(pool: &PgPool) -> Result<(Vec<StatusDuration>, u64
 ///
 /// # Errors
 /// When the database does not answer.
-pub async fn decisions_by_reviewer(pool: &PgPool) -> Result<(Vec<Decisions>, u64), sqlx::Error> {
+pub async fn decisions_by_reviewer(models: &Models) -> Result<(Vec<Decisions>, u64), sqlx::Error> {
     let query = beside_checkpoint(
         "select reviewer_id, coalesce(sum(decisions) filter (where outcome = 'accepted'), 0) as accepted,
                 coalesce(sum(decisions) filter (where outcome = 'refused'), 0) as refused,
                 coalesce(sum(decisions) filter (where outcome = 'closed'), 0) as closed
          from analytics.reviewer_decisions group by reviewer_id order by reviewer_id",
     );
-    let answer: Answer<Decisions> = sqlx::query_as(&query).fetch_one(pool).await?;
+    let answer: Answer<Decisions> = sqlx::query_as(&query).fetch_one(&mut *models.connection().await?).await?;
     Ok(answered(answer))
 }
 
@@ -139,7 +145,7 @@ pub async fn decisions_by_reviewer(pool: &PgPool) -> Result<(Vec<Decisions>, u64
 ///
 /// # Errors
 /// When the database does not answer.
-pub async fn glance(pool: &PgPool, today: NaiveDate) -> Result<(AnalyticsGlance, u64), sqlx::Error> {
+pub async fn glance(models: &Models, today: NaiveDate) -> Result<(AnalyticsGlance, u64), sqlx::Error> {
     let query = beside_checkpoint(
         "select coalesce((select sum(registered) from analytics.registration_days), 0) as accounts,
                 coalesce(sum(n), 0) as dossiers,
@@ -150,7 +156,8 @@ pub async fn glance(pool: &PgPool, today: NaiveDate) -> Result<(AnalyticsGlance,
                  where day = $1 and status in ('accepted', 'refused', 'closed')) as decided_today
          from (select status, count(*) as n from analytics.dossiers group by status) s",
     );
-    let answer: Answer<AnalyticsGlance> = sqlx::query_as(&query).bind(today).fetch_one(pool).await?;
+    let answer: Answer<AnalyticsGlance> =
+        sqlx::query_as(&query).bind(today).fetch_one(&mut *models.connection().await?).await?;
     let (mut rows, checkpoint) = answered(answer);
     rows.pop().map(|glance| (glance, checkpoint)).ok_or(sqlx::Error::RowNotFound)
 }
@@ -159,12 +166,15 @@ pub async fn glance(pool: &PgPool, today: NaiveDate) -> Result<(AnalyticsGlance,
 ///
 /// # Errors
 /// When the database does not answer.
-pub async fn changes(pool: &PgPool, after: u64, limit: u32) -> Result<(Vec<Change>, u64), sqlx::Error> {
+pub async fn changes(models: &Models, after: u64, limit: u32) -> Result<(Vec<Change>, u64), sqlx::Error> {
     let query = beside_checkpoint(
         "select position, kind, id, change, data from analytics.changes
          where position > $1 order by position limit $2",
     );
-    let answer: Answer<Change> =
-        sqlx::query_as(&query).bind(after.cast_signed()).bind(i64::from(limit)).fetch_one(pool).await?;
+    let answer: Answer<Change> = sqlx::query_as(&query)
+        .bind(after.cast_signed())
+        .bind(i64::from(limit))
+        .fetch_one(&mut *models.connection().await?)
+        .await?;
     Ok(answered(answer))
 }

@@ -4,11 +4,12 @@ use chrono::{DateTime, Utc};
 use domain::dossier::Status;
 use serde::{Deserialize, Serialize};
 use sqlx::postgres::PgRow;
-use sqlx::{FromRow, PgPool, Postgres, QueryBuilder, Row};
+use sqlx::{FromRow, Postgres, QueryBuilder, Row};
 use uuid::Uuid;
 
 use super::write::COLUMNS;
 use super::{DossierRow, Dossiers};
+use crate::models::Models;
 use crate::positions::partition_of;
 use crate::projection::Projection;
 use crate::search;
@@ -118,7 +119,7 @@ pub struct DossierPage {
 ///
 /// # Errors
 /// When the database does not answer.
-pub async fn by_id(pool: &PgPool, id: Uuid) -> Result<(Option<DossierRow>, u64), sqlx::Error> {
+pub async fn by_id(models: &Models, id: Uuid) -> Result<(Option<DossierRow>, u64), sqlx::Error> {
     let row = sqlx::query(
         "select c.position, d.* from (
              select position from checkpoints where projection = 'dossier' and partition = $2) c
@@ -126,7 +127,7 @@ pub async fn by_id(pool: &PgPool, id: Uuid) -> Result<(Option<DossierRow>, u64),
     )
     .bind(id)
     .bind(partition_of(id, Dossiers::PARTITIONS))
-    .fetch_optional(pool)
+    .fetch_optional(&mut *models.connection().await?)
     .await?;
     let Some(row) = row else { return Ok((None, 0)) };
     let checkpoint = row.try_get::<i64, _>("position")?.cast_unsigned();
@@ -142,9 +143,9 @@ fn present(row: &PgRow) -> Result<Option<DossierRow>, sqlx::Error> {
 ///
 /// # Errors
 /// When the database does not answer.
-pub async fn list(pool: &PgPool, filter: &DossierFilter) -> Result<(DossierPage, u64), sqlx::Error> {
+pub async fn list(models: &Models, filter: &DossierFilter) -> Result<(DossierPage, u64), sqlx::Error> {
     let mut query = page_query(filter);
-    let rows = query.build().fetch_all(pool).await?;
+    let rows = query.build().fetch_all(&mut *models.connection().await?).await?;
     let checkpoint = match rows.first() {
         Some(row) => row.try_get::<Option<i64>, _>("position")?.unwrap_or(0).cast_unsigned(),
         None => 0,

@@ -2,8 +2,10 @@
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
-use sqlx::{FromRow, PgPool};
+use sqlx::FromRow;
 use uuid::Uuid;
+
+use crate::models::Models;
 
 /// A registration, as its user takes it out.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, FromRow)]
@@ -20,12 +22,17 @@ pub struct RegistrationRow {
 /// # Errors
 /// When the database does not answer.
 pub async fn registrations_of(
-    pool: &PgPool,
+    models: &Models,
     user: Uuid,
     after: Uuid,
     limit: u32,
 ) -> Result<Vec<RegistrationRow>, sqlx::Error> {
     let query = "select live_id, place, registered_at from live.registrations
                  where user_id = $1 and live_id > $2 order by user_id, live_id limit $3";
-    sqlx::query_as(query).bind(user).bind(after).bind(i64::from(limit)).fetch_all(pool).await
+    sqlx::query_as(query)
+        .bind(user)
+        .bind(after)
+        .bind(i64::from(limit))
+        .fetch_all(&mut *models.connection().await?)
+        .await
 }

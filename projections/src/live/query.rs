@@ -5,10 +5,11 @@ use domain::Resource;
 use domain::live::Status;
 use serde::{Deserialize, Serialize};
 use sqlx::postgres::PgRow;
-use sqlx::{FromRow, PgPool, QueryBuilder, Row};
+use sqlx::{FromRow, QueryBuilder, Row};
 use uuid::Uuid;
 
 use super::Lives;
+use crate::models::Models;
 use crate::positions::partition_of;
 use crate::projection::Projection;
 use crate::search;
@@ -106,7 +107,7 @@ const REGISTRATION: &str = "(select place from live.registrations r where r.live
 ///
 /// # Errors
 /// When the database does not answer.
-pub async fn by_id(pool: &PgPool, id: Uuid, reader: Uuid) -> Result<(Option<LiveRow>, u64), sqlx::Error> {
+pub async fn by_id(models: &Models, id: Uuid, reader: Uuid) -> Result<(Option<LiveRow>, u64), sqlx::Error> {
     let query = format!(
         "select c.position as checkpoint, l.*, {REGISTRATION} $3) as registration
          from (select position from checkpoints where projection = 'live' and partition = $2) c
@@ -116,7 +117,7 @@ pub async fn by_id(pool: &PgPool, id: Uuid, reader: Uuid) -> Result<(Option<Live
         .bind(id)
         .bind(partition_of(id, Lives::PARTITIONS))
         .bind(reader)
-        .fetch_optional(pool)
+        .fetch_optional(&mut *models.connection().await?)
         .await?;
     let (mut rows, checkpoint) = present(row.as_slice(), "id")?;
     Ok((rows.pop(), checkpoint))
@@ -180,7 +181,7 @@ pub struct LivePage {
 ///
 /// # Errors
 /// When the database does not answer.
-pub async fn list(pool: &PgPool, filter: &LiveFilter) -> Result<(LivePage, u64), sqlx::Error> {
+pub async fn list(models: &Models, filter: &LiveFilter) -> Result<(LivePage, u64), sqlx::Error> {
     let mut query = QueryBuilder::new(format!("select c.position as checkpoint, l.*, {REGISTRATION}"));
     query.push_bind(filter.reader).push(
         ") as registration from (select min(position) as position from checkpoints where projection = 'live') c
@@ -203,7 +204,8 @@ pub async fn list(pool: &PgPool, filter: &LiveFilter) -> Result<(LivePage, u64),
     }
     query.push(" order by starts_at, id limit ").push_bind(i64::from(filter.limit) + 1);
     query.push(") l on true order by l.starts_at, l.id");
-    let (mut items, checkpoint) = present::<LiveRow>(&query.build().fetch_all(pool).await?, "id")?;
+    let (mut items, checkpoint) =
+        present::<LiveRow>(&query.build().fetch_all(&mut *models.connection().await?).await?, "id")?;
     let more = items.len() > filter.limit as usize;
     items.truncate(filter.limit as usize);
     let last = items.last().filter(|_| more);
@@ -259,7 +261,7 @@ pub struct AttendeePage {
 /// # Errors
 /// When the database does not answer.
 pub async fn attendees(
-    pool: &PgPool,
+    models: &Models,
     live: Uuid,
     after: Option<AttendeeCursor>,
     limit: u32,
@@ -276,7 +278,8 @@ pub async fn attendees(
     }
     query.push(" order by position, user_id limit ").push_bind(i64::from(limit) + 1);
     query.push(") r on true order by r.position, r.user_id");
-    let (mut items, checkpoint) = present::<AttendeeRow>(&query.build().fetch_all(pool).await?, "user_id")?;
+    let (mut items, checkpoint) =
+        present::<AttendeeRow>(&query.build().fetch_all(&mut *models.connection().await?).await?, "user_id")?;
     let more = items.len() > limit as usize;
     items.truncate(limit as usize);
     let last = items.last().filter(|_| more);

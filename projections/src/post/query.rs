@@ -5,10 +5,11 @@ use domain::{Personal, Resource};
 use serde::{Deserialize, Serialize};
 use sqlx::postgres::PgRow;
 use sqlx::types::Json;
-use sqlx::{FromRow, PgPool, QueryBuilder, Row};
+use sqlx::{FromRow, QueryBuilder, Row};
 use uuid::Uuid;
 
 use super::Posts;
+use crate::models::Models;
 use crate::positions::partition_of;
 use crate::projection::Projection;
 
@@ -143,7 +144,7 @@ pub struct PostPage {
 ///
 /// # Errors
 /// When the database does not answer.
-pub async fn by_id(pool: &PgPool, id: Uuid, reader: Uuid) -> Result<(Option<PostRow>, u64), sqlx::Error> {
+pub async fn by_id(models: &Models, id: Uuid, reader: Uuid) -> Result<(Option<PostRow>, u64), sqlx::Error> {
     let row = sqlx::query(
         "select c.position, p.*,
                 exists (select from post.likes l where l.post_id = p.id and l.user_id = $3) as liked
@@ -153,7 +154,7 @@ pub async fn by_id(pool: &PgPool, id: Uuid, reader: Uuid) -> Result<(Option<Post
     .bind(id)
     .bind(partition_of(id, Posts::PARTITIONS))
     .bind(reader)
-    .fetch_optional(pool)
+    .fetch_optional(&mut *models.connection().await?)
     .await?;
     one(row.as_ref())
 }
@@ -187,7 +188,7 @@ where
 /// # Errors
 /// When the database does not answer.
 pub async fn list(
-    pool: &PgPool,
+    models: &Models,
     feed: Feed,
     after: Option<PostCursor>,
     limit: u32,
@@ -218,7 +219,7 @@ pub async fn list(
     }
     query.push(format!(" order by {column} desc, id desc limit ")).push_bind(i64::from(limit) + 1);
     query.push(format!(") p on true order by p.{column} desc, p.id desc"));
-    let (mut items, checkpoint) = many::<PostRow>(&query.build().fetch_all(pool).await?)?;
+    let (mut items, checkpoint) = many::<PostRow>(&query.build().fetch_all(&mut *models.connection().await?).await?)?;
     let more = items.len() > limit as usize;
     items.truncate(limit as usize);
     let last = items.last().filter(|_| more);
@@ -254,7 +255,7 @@ pub struct CommentPage {
 /// # Errors
 /// When the database does not answer.
 pub async fn comments(
-    pool: &PgPool,
+    models: &Models,
     post: Uuid,
     after: Option<CommentCursor>,
     limit: u32,
@@ -270,7 +271,8 @@ pub async fn comments(
     }
     query.push(" order by created_at, id limit ").push_bind(i64::from(limit) + 1);
     query.push(") m on true order by m.created_at, m.id");
-    let (mut items, checkpoint) = many::<CommentRow>(&query.build().fetch_all(pool).await?)?;
+    let (mut items, checkpoint) =
+        many::<CommentRow>(&query.build().fetch_all(&mut *models.connection().await?).await?)?;
     let more = items.len() > limit as usize;
     items.truncate(limit as usize);
     let last = items.last().filter(|_| more);
@@ -282,13 +284,13 @@ pub async fn comments(
 ///
 /// # Errors
 /// When the database does not answer.
-pub async fn comment(pool: &PgPool, id: Uuid) -> Result<(Option<CommentRow>, u64), sqlx::Error> {
+pub async fn comment(models: &Models, id: Uuid) -> Result<(Option<CommentRow>, u64), sqlx::Error> {
     let row = sqlx::query(
         "select c.position, m.* from (select min(position) as position from checkpoints where projection = 'post') c
          left join post.comments m on m.id = $1",
     )
     .bind(id)
-    .fetch_optional(pool)
+    .fetch_optional(&mut *models.connection().await?)
     .await?;
     one(row.as_ref())
 }

@@ -76,7 +76,7 @@ const ACCESS: &str = "
     where n.nspname = $1 and c.relkind = 'r' and a.grantee <> c.relowner
     union all
     select format('create policy %I on %I.%I as %s for %s to %s%s%s', p.policyname, $2::text, p.tablename,
-                  p.permissive, p.cmd, array_to_string(p.roles, ', '), ' using (' || p.qual || ')',
+                  p.permissive, p.cmd, (select string_agg(quote_ident(role), ', ') from unnest(p.roles) as role), ' using (' || p.qual || ')',
                   ' with check (' || p.with_check || ')')
     from pg_policies p where p.schemaname = $1
     union all

@@ -37,7 +37,8 @@ impl Served for Dossier {
         position: u64,
         deadline: Instant,
     ) -> Result<Option<Value>, Problem> {
-        let query = || projections::dossier::by_id(app.reads(), id);
+        let models = app.models(&caller.actor);
+        let query = || projections::dossier::by_id(&models, id);
         let read = app.positions().read(PROJECTION, Scope::Key(id), position, deadline, query).await;
         let Some(row) = read?.0 else { return Ok(None) };
         let Ok(sight) = view::sight(caller, &row) else { return Ok(None) };

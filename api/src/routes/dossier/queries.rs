@@ -59,7 +59,8 @@ async fn get(
 }
 
 async fn current(app: &App, id: Uuid, request: &QueryRequest<AsItWas>) -> Result<QueryAnswer<Box<RawValue>>, Problem> {
-    let query = || dossier::by_id(app.reads(), id);
+    let models = app.models(&request.caller.actor);
+    let query = || dossier::by_id(&models, id);
     let (row, position) = app.read(PROJECTION, Scope::Key(id), request, query).await?;
     let row = row.ok_or_else(not_found::<Dossier>)?;
     let (version, sight) = (row.version, sight(&request.caller, &row)?);
@@ -146,7 +147,8 @@ async fn list(
         after: cursor.as_ref().map(|cursor| cursors.open::<DossierCursor>(cursor)).transpose()?,
         limit: limit.0,
     };
-    let query = || dossier::list(app.reads(), &filter);
+    let models = app.models(&request.caller.actor);
+    let query = || dossier::list(&models, &filter);
     let (page, position) = app.read(PROJECTION, Scope::All, &request, query).await?;
     let next_cursor = page.next.map(|next| cursors.seal(&next));
     if request.caller.actor.roles.contains(Role::Auditor) {

@@ -7,8 +7,8 @@ use axum::response::{IntoResponse, Response};
 use chrono::{DateTime, Utc};
 use domain::Action;
 use domain::live::Live;
-use projections::Scope;
 use projections::live::{self, AttendeeCursor, AttendeeRow, Place};
+use projections::{Models, Scope};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
@@ -70,22 +70,23 @@ async fn attendees(
     let Paging { limit, cursor } = &request.parameters;
     let cursors = Cursor::of(app.vault(), "attendees", &id, request.caller.id());
     let after = cursor.as_ref().map(|cursor| cursors.open::<AttendeeCursor>(cursor)).transpose()?;
-    let exists = || live::by_id(app.reads(), id, request.caller.id());
+    let models = app.models(&request.caller.actor);
+    let exists = || live::by_id(&models, id, request.caller.id());
     let (row, position) = app.read(PROJECTION, Scope::Key(id), &request, exists).await?;
     let row = row.ok_or_else(not_found::<Live>)?;
     request.caller.can(Action::ReadAttendees, &row.resource()).map_err(denied::<Live>)?;
     if accepts(&headers, CSV) {
-        return table(&app, id, position).await;
+        return table(&app, &models, id, position).await;
     }
-    let query = || live::attendees(app.reads(), id, after, limit.0);
+    let query = || live::attendees(&models, id, after, limit.0);
     let (page, position) = app.read(PROJECTION, Scope::Key(id), &request, query).await?;
     let next_cursor = page.next.map(|next| cursors.seal(&next));
-    let items = show(&app, page.items).await?;
+    let items = show(&app, &models, page.items).await?;
     Ok(QueryAnswer::new(Page { items, next_cursor }, position).into_response())
 }
 
-async fn show(app: &App, rows: Vec<AttendeeRow>) -> Result<Vec<Attendee>, Problem> {
-    let names = names(app, rows.iter().map(|row| row.user_id)).await?;
+async fn show(app: &App, models: &Models, rows: Vec<AttendeeRow>) -> Result<Vec<Attendee>, Problem> {
+    let names = names(app, models, rows.iter().map(|row| row.user_id)).await?;
     let view = |row: AttendeeRow| Attendee {
         user_id: row.user_id,
         name: names.get(&row.user_id).cloned(),
@@ -96,12 +97,12 @@ async fn show(app: &App, rows: Vec<AttendeeRow>) -> Result<Vec<Attendee>, Proble
 }
 
 /// All attendees, as RFC 4180 has it.
-async fn table(app: &App, id: Uuid, position: u64) -> Result<Response, Problem> {
+async fn table(app: &App, models: &Models, id: Uuid, position: u64) -> Result<Response, Problem> {
     let mut text = "userId,name,place,registeredAt\r\n".to_owned();
     let mut after = None;
     loop {
-        let (page, _) = live::attendees(app.reads(), id, after, CHUNK).await?;
-        for attendee in show(app, page.items).await? {
+        let (page, _) = live::attendees(models, id, after, CHUNK).await?;
+        for attendee in show(app, models, page.items).await? {
             let place = match attendee.place {
                 Place::Confirmed => "confirmed",
                 Place::Waitlisted => "waitlisted",

@@ -35,7 +35,8 @@ impl Served for Live {
         position: u64,
         deadline: Instant,
     ) -> Result<Option<Value>, Problem> {
-        let query = || projections::live::by_id(app.reads(), id, caller.id());
+        let models = app.models(&caller.actor);
+        let query = || projections::live::by_id(&models, id, caller.id());
         let (row, _) = app.positions().read(PROJECTION, Scope::Key(id), position, deadline, query).await?;
         let event = row.and_then(|row| view::show(caller, row, Utc::now()));
         Ok(event.and_then(|event| serde_json::to_value(event).ok()))

@@ -67,7 +67,8 @@ async fn list(
         after: cursor.as_ref().map(|cursor| cursors.open::<LiveCursor>(cursor)).transpose()?,
         limit: limit.0,
     };
-    let query = || live::list(app.reads(), &filter);
+    let models = app.models(&request.caller.actor);
+    let query = || live::list(&models, &filter);
     let (page, position) = app.read(PROJECTION, Scope::All, &request, query).await?;
     let next_cursor = page.next.map(|next| cursors.seal(&next));
     let now = Utc::now();
@@ -90,7 +91,8 @@ async fn get(
     Id(id): Id,
     request: QueryRequest<NoParameters>,
 ) -> Result<QueryAnswer<EventView>, Problem> {
-    let query = || live::by_id(app.reads(), id, request.caller.id());
+    let models = app.models(&request.caller.actor);
+    let query = || live::by_id(&models, id, request.caller.id());
     let (row, position) = app.read(PROJECTION, Scope::Key(id), &request, query).await?;
     let shown = row.and_then(|row| show(&request.caller, row, Utc::now()));
     let body = shown.ok_or_else(not_found::<Live>)?;

@@ -36,9 +36,10 @@ impl Served for Post {
         position: u64,
         deadline: Instant,
     ) -> Result<Option<Value>, Problem> {
-        let query = || projections::post::by_id(app.reads(), id, caller.id());
+        let models = app.models(&caller.actor);
+        let query = || projections::post::by_id(&models, id, caller.id());
         let (row, _) = app.positions().read(PROJECTION, Scope::Key(id), position, deadline, query).await?;
-        let post = view::posts(app, row.into_iter().collect()).await?.pop();
+        let post = view::posts(app, &models, row.into_iter().collect()).await?.pop();
         Ok(post.and_then(|post| serde_json::to_value(post).ok()))
     }
 }
@@ -48,14 +49,15 @@ impl Served for Comment {
 
     async fn represent(
         app: &App,
-        _: &Caller,
+        caller: &Caller,
         id: Uuid,
         position: u64,
         deadline: Instant,
     ) -> Result<Option<Value>, Problem> {
-        let query = || projections::post::comment(app.reads(), id);
+        let models = app.models(&caller.actor);
+        let query = || projections::post::comment(&models, id);
         let (row, _) = app.positions().read(PROJECTION, Scope::All, position, deadline, query).await?;
-        let comment = view::comments(app, row.into_iter().collect()).await?.pop();
+        let comment = view::comments(app, &models, row.into_iter().collect()).await?.pop();
         Ok(comment.and_then(|comment| serde_json::to_value(comment).ok()))
     }
 }

@@ -59,10 +59,11 @@ async fn list(
     let (feed, reader) = (sort.unwrap_or(Feed::Newest), request.caller.id());
     let cursors = Cursor::of(app.vault(), "posts", &feed, reader);
     let after = cursor.as_ref().map(|cursor| cursors.open::<PostCursor>(cursor)).transpose()?;
-    let query = || post::list(app.reads(), feed, after, limit.0, reader);
+    let models = app.models(&request.caller.actor);
+    let query = || post::list(&models, feed, after, limit.0, reader);
     let (page, position) = app.read(PROJECTION, Scope::All, &request, query).await?;
     let next_cursor = page.next.map(|next| cursors.seal(&next));
-    let items = show_posts(&app, page.items).await?;
+    let items = show_posts(&app, &models, page.items).await?;
     Ok(QueryAnswer::new(Page { items, next_cursor }, position))
 }
 
@@ -74,9 +75,10 @@ async fn get(
     Id(id): Id,
     request: QueryRequest<NoParameters>,
 ) -> Result<QueryAnswer<PostView>, Problem> {
-    let query = || post::by_id(app.reads(), id, request.caller.id());
+    let models = app.models(&request.caller.actor);
+    let query = || post::by_id(&models, id, request.caller.id());
     let (row, position) = app.read(PROJECTION, Scope::Key(id), &request, query).await?;
-    let body = show_posts(&app, row.into_iter().collect()).await?.pop().ok_or_else(not_found::<Post>)?;
+    let body = show_posts(&app, &models, row.into_iter().collect()).await?.pop().ok_or_else(not_found::<Post>)?;
     let version = Some(body.version());
     Ok(QueryAnswer { body, position, version })
 }
@@ -106,12 +108,13 @@ async fn comments(
     let reader = request.caller.id();
     let cursors = Cursor::of(app.vault(), "comments", &id, reader);
     let after = cursor.as_ref().map(|cursor| cursors.open::<CommentCursor>(cursor)).transpose()?;
-    let exists = || post::by_id(app.reads(), id, reader);
+    let models = app.models(&request.caller.actor);
+    let exists = || post::by_id(&models, id, reader);
     let (row, _) = app.read(PROJECTION, Scope::Key(id), &request, exists).await?;
     row.ok_or_else(not_found::<Post>)?;
-    let query = || post::comments(app.reads(), id, after, limit.0);
+    let query = || post::comments(&models, id, after, limit.0);
     let (page, position) = app.read(PROJECTION, Scope::Key(id), &request, query).await?;
     let next_cursor = page.next.map(|next| cursors.seal(&next));
-    let items = show_comments(&app, page.items).await?;
+    let items = show_comments(&app, &models, page.items).await?;
     Ok(QueryAnswer::new(Page { items, next_cursor }, position))
 }

@@ -5,6 +5,7 @@ use domain::Aggregate;
 use domain::comment::Comment;
 use domain::post::Post;
 use event_store::StreamId;
+use projections::Models;
 use projections::post::{CommentRow, PostRow};
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -66,8 +67,8 @@ pub struct CommentView {
 ///
 /// # Errors
 /// A 503 when keys or names cannot be read.
-pub async fn posts(app: &App, rows: Vec<PostRow>) -> Result<Vec<PostView>, Problem> {
-    let names = names(app, rows.iter().map(|row| row.author_id)).await?;
+pub async fn posts(app: &App, models: &Models, rows: Vec<PostRow>) -> Result<Vec<PostView>, Problem> {
+    let names = names(app, models, rows.iter().map(|row| row.author_id)).await?;
     let bodies = open(app, Post::TYPE, rows.iter().map(|row| (row.id, &row.body))).await?;
     let view = |(row, body): (PostRow, Option<String>)| PostView {
         id: row.id,
@@ -89,8 +90,8 @@ pub async fn posts(app: &App, rows: Vec<PostRow>) -> Result<Vec<PostView>, Probl
 ///
 /// # Errors
 /// A 503 when keys or names cannot be read.
-pub async fn comments(app: &App, rows: Vec<CommentRow>) -> Result<Vec<CommentView>, Problem> {
-    let names = names(app, rows.iter().map(|row| row.author_id)).await?;
+pub async fn comments(app: &App, models: &Models, rows: Vec<CommentRow>) -> Result<Vec<CommentView>, Problem> {
+    let names = names(app, models, rows.iter().map(|row| row.author_id)).await?;
     let bodies = open(app, Comment::TYPE, rows.iter().map(|row| (row.id, &row.body))).await?;
     let view = |(row, body): (CommentRow, Option<String>)| CommentView {
         id: row.id,
