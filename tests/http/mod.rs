@@ -20,6 +20,7 @@ mod limits;
 mod lists;
 mod live_events;
 mod lock_out;
+mod matrix;
 mod openapi;
 mod operations;
 mod outages;
