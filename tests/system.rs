@@ -52,6 +52,26 @@ async fn it_starts_with_nothing_shows_the_first_admin_once_and_keeps_everything_
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_start_that_is_called_off_is_no_failure() {
+    // Who connects here is never answered.
+    let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("postgres://capitune@{}/capitune", silent.local_addr().unwrap());
+    let mut waiting = Process::start(&url, "nats://127.0.0.1:9", &[]).await;
+    let (_connection, _) = silent.accept().await.unwrap();
+    waiting.signal("TERM");
+    assert_eq!(waiting.end().await, Some(0), "{}", waiting.output());
+
+    let directory = DataDirectory::new();
+    let mut starting = Process::spawn(directory.command(&[])).await;
+    eventually("its servers are being made", || async { !directory.processes().is_empty() }).await;
+    starting.signal("INT");
+    assert_eq!(starting.end().await, Some(0), "{}", starting.output());
+    directory.is_left().await;
+    let system = directory.start().await;
+    system.client().register("Ada").await.create_dossier("A request").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_second_system_on_one_directory_is_refused_and_disturbs_nothing() {
     let directory = DataDirectory::new();
     let system = directory.start().await;

@@ -1,6 +1,7 @@
 //! The command line: which role of the system to run, and tools beside it.
 
 mod connection;
+mod ending;
 mod error;
 mod history;
 mod rebuild;
@@ -15,6 +16,7 @@ use std::io::ErrorKind;
 use clap::{Parser, Subcommand};
 use uuid::Uuid;
 
+pub use ending::Ending;
 pub use error::CliError;
 pub use system::{Roles, System};
 
@@ -95,31 +97,40 @@ pub async fn run(arguments: Arguments) -> Result<(), CliError> {
 }
 
 async fn execute(arguments: Arguments) -> Result<(), CliError> {
-    let command = match arguments.command {
-        Some(Command::Config { markdown }) => return settings::print(markdown),
-        command => command,
-    };
-    let config = Config::load()?;
-    telemetry::log(&config.log, config.log_format);
-    match command {
-        None => System::start(&config, Servers::Own, Roles::all()).await?.run().await,
-        Some(Command::Api) => System::start(&config, Servers::Attached, Roles::api()).await?.run().await,
-        Some(Command::Relay) => System::start(&config, Servers::Attached, Roles::relay()).await?.run().await,
-        Some(Command::Worker { projections }) => {
-            let roles = Roles::worker(&projections)?;
-            System::start(&config, Servers::Attached, roles).await?.run().await
-        }
-        Some(Command::Migrate) => {
-            let connection = Connection::open(&config, Servers::Attached).await?;
-            connection.migrate().await?;
-            println!("The database is up to date.");
-            Ok(())
-        }
-        Some(Command::Rebuild { name }) => rebuild::run(&config, &name).await,
-        Some(Command::Rewrap) => rewrap::run(&config).await,
-        Some(Command::RotateSigningKey { stolen }) => rotate::run(&config, stolen).await,
-        Some(Command::History { id, json }) => history::run(&config, id, json).await,
-        Some(Command::Demo { dossiers }) => demo::run(&config, dossiers).await,
+    match arguments.command {
+        None => serve(Servers::Own, Roles::all()).await,
+        Some(Command::Api) => serve(Servers::Attached, Roles::api()).await,
+        Some(Command::Relay) => serve(Servers::Attached, Roles::relay()).await,
+        Some(Command::Worker { projections }) => serve(Servers::Attached, Roles::worker(&projections)?).await,
+        Some(Command::Migrate) => migrate(&configured()?).await,
+        Some(Command::Rebuild { name }) => rebuild::run(&configured()?, &name).await,
+        Some(Command::Rewrap) => rewrap::run(&configured()?).await,
+        Some(Command::RotateSigningKey { stolen }) => rotate::run(&configured()?, stolen).await,
+        Some(Command::History { id, json }) => history::run(&configured()?, id, json).await,
+        Some(Command::Demo { dossiers }) => demo::run(&configured()?, dossiers).await,
         Some(Command::Config { markdown }) => settings::print(markdown),
     }
+}
+
+async fn serve(servers: Servers, roles: Roles) -> Result<(), CliError> {
+    // Before anything else: who is asked to end while still starting has nothing to be sorry for.
+    let mut ending = Ending::watch()?;
+    let config = configured()?;
+    tokio::select! {
+        () = ending.asked() => Ok(()),
+        system = System::start(&config, servers, roles) => system?.run(ending).await,
+    }
+}
+
+async fn migrate(config: &Config) -> Result<(), CliError> {
+    let connection = Connection::open(config, Servers::Attached).await?;
+    connection.migrate().await?;
+    println!("The database is up to date.");
+    Ok(())
+}
+
+fn configured() -> Result<Config, CliError> {
+    let config = Config::load()?;
+    telemetry::log(&config.log, config.log_format);
+    Ok(config)
 }

@@ -8,12 +8,11 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use projections::mail::Mails;
 use projections::{Projection, Projections, ReadPositions, Relay};
 use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::connection::{Connection, Servers};
-use super::{CliError, welcome};
+use super::{CliError, Ending, welcome};
 use crate::app::{App, Parts};
 use crate::auth::{NewAdmin, ensure_first_admin};
 use crate::config::{self, Config};
@@ -141,20 +140,19 @@ impl System {
         self.servers.push(tokio::spawn(server::serve(listener, router, self.stop.clone())));
     }
 
-    /// Works until a signal asks to end, or until an embedded server is lost; then ends in order.
+    /// Works until it is asked to end, or until an embedded server is lost; then ends in order.
     ///
     /// # Errors
     /// [`CliError`] when it did not end because it was asked to.
-    pub async fn run(self) -> Result<(), CliError> {
+    pub async fn run(self, mut ending: Ending) -> Result<(), CliError> {
         let lost = tokio::select! {
-            asked = asked_to_end() => asked.map(|()| None)?,
+            () = ending.asked() => None,
             lost = lost(self.embedded.as_ref()) => Some(lost),
         };
         // Who asks a second time does not want to wait.
-        let impatient = tokio::spawn(async {
-            if asked_to_end().await.is_ok() {
-                std::process::exit(130);
-            }
+        let impatient = tokio::spawn(async move {
+            ending.asked().await;
+            std::process::exit(130);
         });
         self.end().await;
         impatient.abort();
@@ -200,17 +198,6 @@ async fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAddr), CliErr
 
 fn metrics_router(metrics: PrometheusHandle) -> Router {
     Router::new().route("/metrics", get(move || async move { routes::prometheus(metrics.render()) }))
-}
-
-/// Resolves at SIGTERM or Ctrl-C.
-async fn asked_to_end() -> Result<(), CliError> {
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
-    }
-    Ok(())
 }
 
 async fn lost(embedded: Option<&Embedded>) -> EmbeddedError {

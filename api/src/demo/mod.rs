@@ -7,7 +7,7 @@ mod people;
 
 use indicatif::{ProgressBar, ProgressStyle};
 
-use crate::cli::{CliError, Connection, Roles, Servers, System, welcome};
+use crate::cli::{CliError, Connection, Ending, Roles, Servers, System, welcome};
 use crate::config::Config;
 use client::Client;
 use people::Cast;
@@ -54,7 +54,7 @@ pub async fn run(config: &Config, dossiers: u32) -> Result<(), CliError> {
         system.end().await;
         return Ok(filled?);
     }
-    system.run().await
+    system.run(Ending::watch()?).await
 }
 
 /// Without the system's master key the demonstration respects its limits, and takes its time.
