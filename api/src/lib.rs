@@ -5,6 +5,7 @@ mod answer;
 mod app;
 mod auth;
 pub mod cli;
+mod client_address;
 pub mod config;
 mod demo;
 mod diff;
