@@ -13,8 +13,10 @@ use sqlx::postgres::PgPoolOptions;
 use tokio_util::sync::CancellationToken;
 
 use crate::accesses::Accesses;
+use crate::admission::Admission;
 use crate::auth::{Auth, AuthError};
 use crate::config::{AddressRange, Config};
+use crate::cors::Origins;
 use crate::jobs::Jobs;
 use crate::mail::Mailbox;
 use crate::rate_limit::Limiter;
@@ -60,7 +62,9 @@ struct Inner {
     request_timeout: Duration,
     trusted_proxies: Vec<AddressRange>,
     require_verified_email: bool,
+    admission: Admission,
     limiter: Limiter,
+    origins: Origins,
     unsafe_durability: bool,
     metrics_apart: bool,
 }
@@ -90,7 +94,9 @@ impl App {
                 request_timeout: config.request_timeout,
                 trusted_proxies: config.trusted_proxies.clone(),
                 require_verified_email: config.require_verified_email,
+                admission: Admission::new(config.max_requests),
                 limiter,
+                origins: Origins::new(config.cors_origins.clone()),
                 unsafe_durability: config.unsafe_durability,
                 metrics_apart: config.metrics_listen.is_some(),
             }),
@@ -207,9 +213,19 @@ impl App {
         self.inner.parts.mailbox.as_ref()
     }
 
+    /// Lets in as many requests at once as can be served.
+    pub fn admission(&self) -> &Admission {
+        &self.inner.admission
+    }
+
     /// Counts requests.
     pub fn limiter(&self) -> &Limiter {
         &self.inner.limiter
+    }
+
+    /// The origins whose pages may call from a browser.
+    pub fn origins(&self) -> &Origins {
+        &self.inner.origins
     }
 
     /// Whether a Postgres that may lose commits is accepted.

@@ -40,28 +40,53 @@ const OWN_CONTENT: &str = "default-src 'self'; style-src 'self' 'unsafe-inline';
 #[derive(Debug, Clone, Copy)]
 pub struct Verbatim;
 
-/// Names the request, bounds it in size and time, survives its panics, writes its problems, counts it.
+/// Names the request, bounds it in size, number and time, survives its panics, writes its problems, counts it.
 pub async fn edge(State(app): State<App>, mut request: Request, next: Next) -> Response {
     let started = Instant::now();
     let info = Arc::new(RequestInfo::read(request.headers(), request.extensions(), app.trusted_proxies()));
     let (method, uri) = (request.method().clone(), request.uri().clone());
+    let origin = app.origins().allowed(request.headers()).cloned();
     let route = request.extensions().get::<MatchedPath>().cloned();
-    let response = match refuse(&request) {
-        Some(problem) => problem.into_response(),
-        None => {
-            request.extensions_mut().insert(info.clone());
-            run(serve(&app, next, request, &info), app.request_timeout()).await
-        }
-    };
+    let route = route.as_ref().map_or("none", MatchedPath::as_str);
+    request.extensions_mut().insert(info.clone());
+    let response = answer(&app, next, request, &info, route).await;
     let counted = response.extensions().get::<Counted>().copied();
-    note_denial(&app, &response, &info, &method, route.as_ref());
+    note_denial(&app, &response, &info, &method, route);
     let mut response = with_problem(response, &info, &uri);
     decorate(response.headers_mut(), &info, uri.path());
+    app.origins().mark(response.headers_mut(), origin.as_ref());
     if let Some(counted) = counted {
         counted.mark(response.headers_mut());
     }
-    let route = route.as_ref().map_or("none", MatchedPath::as_str);
     count(&method, route, response.status(), started.elapsed());
+    response
+}
+
+/// The answer as a handler gives it, or why none was asked.
+async fn answer(app: &App, next: Next, request: Request, info: &RequestInfo, route: &str) -> Response {
+    let early = refuse(&request).map(IntoResponse::into_response);
+    if let Some(response) = early.or_else(|| app.origins().preflight(request.method(), request.headers())) {
+        return response;
+    }
+    if answers_always(request.uri().path()) {
+        return logged(run(next.run(request), app.request_timeout()).await, info, route);
+    }
+    match app.admission().admit(&request) {
+        Ok(place) => {
+            let response = run(serve(app, next, request, info), app.request_timeout()).await;
+            place.hold(logged(response, info, route))
+        }
+        // Not logged: there is no time for that.
+        Err(problem) => problem.into_response(),
+    }
+}
+
+/// Whether it says how the process is, and so must be told also when there is too much to do.
+fn answers_always(path: &str) -> bool {
+    path.starts_with("/health/") || path == "/metrics"
+}
+
+fn logged(response: Response, info: &RequestInfo, route: &str) -> Response {
     // A read model that lags is no failure of the request.
     if response.status().is_server_error() && response.status() != StatusCode::GATEWAY_TIMEOUT {
         tracing::warn!(request_id = info.id, route, status = response.status().as_u16(), "a request failed");
@@ -83,10 +108,9 @@ async fn serve(app: &App, next: Next, mut request: Request, info: &RequestInfo) 
 }
 
 /// A refusal by the policy is recorded, whether or not it looks like one.
-fn note_denial(app: &App, response: &Response, info: &RequestInfo, method: &Method, route: Option<&MatchedPath>) {
+fn note_denial(app: &App, response: &Response, info: &RequestInfo, method: &Method, route: &str) {
     let Some(problem) = response.extensions().get::<Problem>().filter(|problem| problem.is_denial()) else { return };
     let Some(caller) = info.caller() else { return };
-    let route = route.map_or("", MatchedPath::as_str);
     let detail = json!({ "method": method.as_str(), "route": route });
     app.accesses().note(Access::new(AccessAction::Request, info).by(caller).refused(problem).with(detail));
 }

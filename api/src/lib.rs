@@ -1,12 +1,14 @@
 //! The HTTP API of Capitune, and every role of its binary.
 
 mod accesses;
+mod admission;
 mod answer;
 mod app;
 mod auth;
 pub mod cli;
 mod client_address;
 pub mod config;
+mod cors;
 mod demo;
 mod diff;
 mod edge;
@@ -15,6 +17,7 @@ mod erasure;
 mod error;
 mod export;
 mod extract;
+mod head_patience;
 mod jobs;
 mod lingering;
 mod mail;

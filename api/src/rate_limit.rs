@@ -1,12 +1,12 @@
 //! Rate limits that hold across nodes: each node takes a caller's requests of a minute in blocks, and asks the
 //! database again only when a block is used up.
 //!
-//! A limit counts in fixed windows, the minutes of the clock, so that up to twice as many may come around the turn of
-//! one.
+//! A limit counts in fixed windows, the minutes of the database's clock, so that up to twice as many may come around the
+//! turn of one.
 
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use axum::extract::{FromRequestParts, Request};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method};
@@ -32,12 +32,26 @@ static POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 
 /// Callers that are remembered, at most.
 const CALLERS: u64 = 100_000;
-const WINDOW_SECONDS: u64 = 60;
+const WINDOW: Duration = Duration::from_secs(60);
 /// A block is this part of the limit: the more, the fewer questions, and the more is left unused on a quiet node.
 const BLOCKS: u32 = 10;
 /// Longer than this nobody waits to be counted.
 const PATIENCE: Duration = Duration::from_millis(500);
 const SWEEP_EVERY: Duration = Duration::from_secs(300);
+/// How many old counts one statement sweeps away.
+const SWEPT_AT_ONCE: i64 = 10_000;
+
+/// Takes a block, and says of which minute, how much of it is taken now, and in how many seconds it ends.
+const TAKE: &str = "
+    insert into rate_limits (bucket, minute, taken)
+    values ($1, floor(extract(epoch from now()) / 60)::bigint, $2::integer)
+    on conflict (bucket, minute) do update set
+        taken = least(rate_limits.taken::bigint + excluded.taken, 2147483647)::integer
+    returning minute, taken, (60 - mod(extract(epoch from now()), 60))::double precision";
+const SWEEP: &str = "
+    delete from rate_limits where (bucket, minute) in (
+        select bucket, minute from rate_limits
+        where minute < floor(extract(epoch from now()) / 60)::bigint - 2 limit $1)";
 
 /// Who is counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -50,10 +64,13 @@ enum Who {
     Authenticating(IpAddr),
 }
 
-/// What is left to one caller in a minute, as far as this node knows.
+/// What is left to one caller in a window, as far as this node knows.
 #[derive(Debug, Default)]
 struct Left {
-    minute: u64,
+    /// None before the first.
+    ends: Option<Instant>,
+    /// By the database's clock.
+    minute: i64,
     /// Of the blocks that this node has taken.
     here: u32,
     /// That no node had taken when this one asked last.
@@ -85,71 +102,76 @@ impl Limiter {
     pub fn start(limits: RateLimits, database: &Database, stop: CancellationToken) -> Self {
         let writes = database.writes.clone();
         tokio::spawn(async move { stop.run_until_cancelled(keep_swept(writes)).await });
-        let idle = Duration::from_secs(2 * WINDOW_SECONDS);
-        let callers = Cache::builder().max_capacity(CALLERS).time_to_idle(idle).build();
-        Self { limits, writes: database.writes.clone(), callers }
+        Self { limits, writes: database.writes.clone(), callers: callers() }
     }
 
     /// Counts a request; nothing for those that no limit is meant for. Finding out who calls leaves the caller with the
     /// request.
     pub async fn count(&self, app: &App, request: &mut Request, info: &RequestInfo) -> Option<Counted> {
         let path = request.uri().path();
-        let free = path.starts_with("/health/") || path.starts_with("/docs") || path.starts_with("/api-docs");
-        if free || matches!(path, "/metrics" | "/api/openapi.json") || request.method() == Method::OPTIONS {
+        let free = path.starts_with("/docs") || path.starts_with("/api-docs") || path == "/api/openapi.json";
+        if free || request.method() == Method::OPTIONS {
             return None;
         }
         let address = info.client.as_ref()?.address.parse().map(network).ok()?;
-        let authenticating = path.starts_with("/api/auth/");
+        // Whoever verifies tokens asks for the keys, and not more often than for anything else.
+        let authenticating = path.starts_with("/api/auth/") && path != "/api/auth/jwks.json";
         let (policy, limit) =
             if authenticating { ("auth", self.limits.auth) } else { ("general", self.limits.general) };
         if limit == 0 || has_pass(app.vault(), request.headers()) {
             return None;
         }
         let who = if authenticating { Who::Authenticating(address) } else { who(app, request, address).await };
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-        let left = self.take(app.vault(), who, limit, now / WINDOW_SECONDS).await;
-        let reset = WINDOW_SECONDS - now % WINDOW_SECONDS;
+        let (left, reset) = self.take(app.vault(), who, limit).await;
         Some(Counted { policy, limit, left: left.unwrap_or(0), allowed: left.is_some(), reset })
     }
 
-    /// Takes one of the caller's requests; how many are left then, nothing when there was none.
-    async fn take(&self, vault: &Vault, who: Who, limit: u32, minute: u64) -> Option<u32> {
+    /// Takes one of the caller's requests: how many are left then, nothing when there was none; and in how many seconds
+    /// they are renewed.
+    async fn take(&self, vault: &Vault, who: Who, limit: u32) -> (Option<u32>, u64) {
         let entry = self.callers.get_with(who, Arc::default);
         let mut left = entry.lock().await;
-        if left.minute != minute {
-            *left = Left { minute, elsewhere: limit, ..Left::default() };
+        let now = Instant::now();
+        if left.ends.is_none_or(|ends| ends <= now) {
+            *left = Left { ends: Some(now + WINDOW), elsewhere: limit, ..Left::default() };
         }
         if left.here == 0 && left.elsewhere > 0 {
             self.take_block(vault, who, limit, &mut left).await;
         }
-        left.here = left.here.checked_sub(1)?;
-        Some(left.here + left.elsewhere)
+        let rest = left.ends.map_or(WINDOW, |ends| ends.saturating_duration_since(Instant::now()));
+        let reset = rest.as_secs_f64().ceil().clamp(1.0, WINDOW.as_secs_f64()) as u64;
+        let taken = left.here.checked_sub(1);
+        left.here = taken.unwrap_or(0);
+        (taken.map(|here| here + left.elsewhere), reset)
     }
 
     async fn take_block(&self, vault: &Vault, who: Who, limit: u32, left: &mut Left) {
         let block = (limit / BLOCKS).max(1);
         let bucket = vault.keyed_hash("rate limit", format!("{who:?}").as_bytes());
+        let asked = Instant::now();
         // Every node's block is another part of the count, and only what lies below the limit is given.
-        let taken = sqlx::query_scalar::<_, i32>(
-            "insert into rate_limits (bucket, minute, taken) values ($1, $2, $3)
-             on conflict (bucket, minute) do update set taken = rate_limits.taken + excluded.taken
-             returning taken",
-        )
-        .bind(bucket.as_slice())
-        .bind(left.minute.cast_signed())
-        .bind(block.cast_signed())
-        .fetch_one(&self.writes);
-        let Ok(Ok(taken)) = timeout(PATIENCE, taken).await else {
-            // To refuse everybody because nobody counts would be worse than to count alone, for the rest of the minute.
+        let taken = sqlx::query_as::<_, (i64, i32, f64)>(TAKE)
+            .bind(bucket.as_slice())
+            .bind(i64::from(block))
+            .fetch_one(&self.writes);
+        let Ok(Ok((minute, taken, rest))) = timeout(PATIENCE, taken).await else {
+            // To refuse everybody because nobody counts would be worse than to count alone, for the rest of the window.
             left.here = limit.saturating_sub(left.mine);
             left.elsewhere = 0;
             return;
         };
         let taken = taken.unsigned_abs().max(block);
-        left.mine += block;
+        left.ends = Some(asked + Duration::try_from_secs_f64(rest).unwrap_or(WINDOW));
+        left.mine = if left.minute == minute { left.mine + block } else { block };
+        left.minute = minute;
         left.here = limit.saturating_sub(taken - block).min(block);
         left.elsewhere = limit.saturating_sub(taken);
     }
+}
+
+/// What is remembered of callers: bounded, whoever calls.
+fn callers() -> Cache<Who, Arc<Mutex<Left>>> {
+    Cache::builder().max_capacity(CALLERS).time_to_idle(2 * WINDOW).build()
 }
 
 /// The account behind a valid token, or else the address.
@@ -182,7 +204,7 @@ fn has_pass(vault: &Vault, headers: &HeaderMap) -> bool {
 }
 
 fn minute() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs() / WINDOW_SECONDS
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs() / 60
 }
 
 fn pass_of(vault: &Vault, minute: u64) -> String {
@@ -200,7 +222,7 @@ impl Counted {
     /// Tells how much is left.
     pub fn mark(&self, headers: &mut HeaderMap) {
         let Self { policy, limit, left, reset, .. } = self;
-        let policy_line = format!("\"{policy}\";q={limit};w={WINDOW_SECONDS}");
+        let policy_line = format!("\"{policy}\";q={limit};w={}", WINDOW.as_secs());
         for (name, line) in [(&POLICY, policy_line), (&LIMIT, format!("\"{policy}\";r={left};t={reset}"))] {
             if let Ok(value) = HeaderValue::from_str(&line) {
                 headers.insert(name, value);
@@ -214,12 +236,17 @@ async fn keep_swept(writes: PgPool) {
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tick.tick().await;
-        let delete = "delete from rate_limits where minute < $1";
-        let old = minute().saturating_sub(2).cast_signed();
-        if let Err(error) = sqlx::query(delete).bind(old).execute(&writes).await {
+        if let Err(error) = sweep(&writes).await {
             tracing::debug!(%error, "old counts could not be swept");
         }
     }
+}
+
+/// Forgets old counts, a few at a time.
+async fn sweep(writes: &PgPool) -> Result<(), sqlx::Error> {
+    let at_once = SWEPT_AT_ONCE.unsigned_abs();
+    while sqlx::query(SWEEP).bind(SWEPT_AT_ONCE).execute(writes).await?.rows_affected() == at_once {}
+    Ok(())
 }
 
 #[cfg(test)]
@@ -238,11 +265,11 @@ mod tests {
 
     #[test]
     fn callers_without_number_take_no_memory_without_end() {
-        let callers: Cache<Who, Arc<Mutex<Left>>> = Cache::new(1000);
-        for number in 0..100_000 {
+        let callers = callers();
+        for number in 0..2 * u128::from(CALLERS) {
             callers.get_with(Who::Account(Uuid::from_u128(number)), Arc::default);
         }
         callers.run_pending_tasks();
-        assert!(callers.entry_count() <= 1000);
+        assert!(callers.entry_count() <= CALLERS);
     }
 }

@@ -11,6 +11,7 @@ mod auth;
 mod bad_input;
 mod browser_session;
 mod conventions;
+mod cors;
 mod dossiers;
 mod export;
 mod history;
@@ -24,6 +25,7 @@ mod matrix;
 mod openapi;
 mod operations;
 mod outages;
+mod overload;
 mod posts;
 mod privacy;
 mod problems;
@@ -43,7 +45,7 @@ use tokio::sync::OnceCell;
 
 use crate::support::client::{Answer, Client};
 use crate::support::process::Process;
-use crate::support::{database_url, execute};
+use crate::support::{database_url, execute, servers};
 
 /// How long any one answer may take.
 pub const SOON: Duration = Duration::from_secs(20);
@@ -69,6 +71,17 @@ pub async fn system() -> &'static System {
             System { process, database_url, admin, _guard: guard }
         })
         .await
+}
+
+/// A whole system of its own, with settings of the test's own.
+pub async fn system_with(database_url: &str, settings: &[(&str, &str)]) -> Process {
+    let mut command: Command = Process::command(&[]);
+    command.env("DATABASE_URL", database_url).env("NATS_URL", &servers().await.nats_url);
+    command.env("CAPITUNE_MASTER_KEY", "2a".repeat(32)).env("CAPITUNE_UNSAFE_DURABILITY", "true");
+    command.envs(settings.iter().copied());
+    let process = Process::spawn(command).await;
+    process.ready().await;
+    process
 }
 
 /// A static is never dropped, so somebody else has to stop the process when we end: a shell that waits for the end of

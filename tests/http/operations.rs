@@ -196,6 +196,20 @@ async fn slow_clients_keep_nobody_waiting() {
 }
 
 #[tokio::test]
+async fn a_connection_may_idle_longer_than_a_head_may_take() {
+    let mut raw = Raw::connect().await;
+    let request = format!("GET /health/live HTTP/1.1\r\nhost: {}\r\n\r\n", raw.host);
+    raw.send(&request).await;
+    let (received, hung_up) = raw.receive(Duration::from_secs(25)).await;
+    assert_eq!((statuses(&received), hung_up), (vec![200], false));
+    raw.send(&request).await;
+    raw.send(&request[..10]).await;
+    let (received, hung_up) = raw.receive(Duration::from_secs(25)).await;
+    // The rest of the second head had another 15 seconds, or 75 when it came in one piece with the first.
+    assert_eq!((statuses(&received), hung_up), (vec![200], true));
+}
+
+#[tokio::test]
 async fn hang_ups_in_mid_request_poison_nothing() {
     let ada = applicant().await;
     let path = new_dossier(&ada).await;

@@ -6,10 +6,10 @@ use serde_json::json;
 use uuid::Uuid;
 
 use super::*;
-use crate::support::{eventually, execute, servers};
+use crate::support::{eventually, execute};
 
 /// Shuts a database and breaks every connection to it.
-async fn shut(database_url: &str) {
+pub async fn shut(database_url: &str) {
     let name = name_of(database_url);
     let server = &servers().await.database_url;
     execute(server, &format!("alter database {name} allow_connections false")).await;
@@ -17,12 +17,14 @@ async fn shut(database_url: &str) {
     execute(server, &broken).await;
 }
 
-async fn open(database_url: &str) {
+/// Opens it again.
+pub async fn open(database_url: &str) {
     let server = &servers().await.database_url;
     execute(server, &format!("alter database {} allow_connections true", name_of(database_url))).await;
 }
 
-fn name_of(database_url: &str) -> String {
+/// The database's name.
+pub fn name_of(database_url: &str) -> String {
     reqwest::Url::parse(database_url).unwrap().path().trim_start_matches('/').to_owned()
 }
 

@@ -8,15 +8,20 @@ use tokio::time::timeout;
 
 use super::system;
 
-/// A connection to the shared process.
+/// A connection to a process.
 pub struct Raw {
     stream: TcpStream,
     pub host: String,
 }
 
 impl Raw {
+    /// To the one that all tests share.
     pub async fn connect() -> Self {
-        let host = system().await.process.url().trim_start_matches("http://").to_owned();
+        Self::to(&system().await.process.url()).await
+    }
+
+    pub async fn to(url: &str) -> Self {
+        let host = url.trim_start_matches("http://").to_owned();
         Self { stream: TcpStream::connect(&host).await.unwrap(), host }
     }
 

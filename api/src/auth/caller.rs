@@ -135,7 +135,7 @@ async fn authenticate_browser(parts: &Parts, session: Uuid, app: &App) -> Result
     if !standing.active {
         return Err(ended());
     }
-    cookies::check_csrf(app.vault(), session, &parts.method, &parts.headers)?;
+    cookies::check_csrf(app.vault(), session, &parts.method, &parts.headers, app.origins())?;
     Ok(Caller { actor: standing.actor(account), credential: Credential::Session(session) })
 }
 

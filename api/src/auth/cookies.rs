@@ -6,6 +6,7 @@ use event_store::{StoreError, Vault};
 use uuid::Uuid;
 
 use super::opaque::Kind;
+use crate::cors::Origins;
 use crate::extract::same;
 use crate::problem::{Problem, codes};
 
@@ -54,11 +55,17 @@ pub fn csrf_token(vault: &Vault, session: Uuid) -> String {
 ///
 /// # Errors
 /// A 403 when another site may have sent it.
-pub fn check_csrf(vault: &Vault, session: Uuid, method: &Method, headers: &HeaderMap) -> Result<(), Problem> {
+pub fn check_csrf(
+    vault: &Vault,
+    session: Uuid,
+    method: &Method,
+    headers: &HeaderMap,
+    friends: &Origins,
+) -> Result<(), Problem> {
     if method.is_safe() {
         return Ok(());
     }
-    check_origin(headers)?;
+    check_origin(headers, friends)?;
     let mut shown = headers.get_all(&CSRF_TOKEN).iter();
     let token = shown.next().filter(|_| shown.next().is_none());
     let expected = csrf_token(vault, session);
@@ -68,11 +75,14 @@ pub fn check_csrf(vault: &Vault, session: Uuid, method: &Method, headers: &Heade
     }
 }
 
-/// Makes sure that a request does not come from another site, as far as the browser says from where it comes.
+/// Makes sure that a request comes from our own pages or those of `friends`, as far as the browser says from where.
 ///
 /// # Errors
-/// A 403 when it does.
-pub fn check_origin(headers: &HeaderMap) -> Result<(), Problem> {
+/// A 403 when it does not.
+pub fn check_origin(headers: &HeaderMap, friends: &Origins) -> Result<(), Problem> {
+    if friends.allowed(headers).is_some() {
+        return Ok(());
+    }
     let text = |name| headers.get(name).map(|value: &HeaderValue| value.to_str().unwrap_or_default());
     let foreign = text(&FETCH_SITE).is_some_and(|site| !matches!(site, "same-origin" | "none"));
     let host = text(&HOST).unwrap_or_default();
@@ -91,7 +101,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_our_own_pages_are_our_own() {
+    fn only_our_own_pages_and_those_of_friends_are_believed() {
         let accepted = |origin: Option<&str>, site: Option<&str>| {
             let mut headers = HeaderMap::new();
             headers.insert(HOST, "app.example:8443".parse().unwrap());
@@ -100,11 +110,13 @@ mod tests {
                     headers.insert(name, value.parse().unwrap());
                 }
             }
-            check_origin(&headers).is_ok()
+            let friends = Origins::new(vec!["https://friend.example".parse().unwrap()]);
+            check_origin(&headers, &friends).is_ok()
         };
         assert!(accepted(None, None));
         assert!(accepted(Some("https://app.example:8443"), Some("same-origin")));
         assert!(accepted(Some("https://APP.example:8443"), None));
+        assert!(accepted(Some("https://friend.example"), Some("same-site")));
         for origin in [
             "null",
             "",
@@ -113,6 +125,7 @@ mod tests {
             "https://evil.example",
             "https://app.example:8443@evil.example",
             "https://xapp.example:8443",
+            "http://friend.example",
         ] {
             assert!(!accepted(Some(origin), None), "{origin}");
         }

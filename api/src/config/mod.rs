@@ -8,6 +8,7 @@ mod settings;
 mod source;
 #[cfg(test)]
 mod tests;
+mod web_origin;
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -24,6 +25,7 @@ pub use master_key::MasterKey;
 pub use nats::nats_options;
 pub use settings::{SETTINGS, Setting, markdown};
 pub use source::{EffectiveSetting, Origin};
+pub use web_origin::{NoWebOrigin, WebOrigin};
 
 use source::Source;
 
@@ -58,6 +60,10 @@ pub struct Config {
     pub rate_limits: RateLimits,
     /// The proxies whose forwarded headers count.
     pub trusted_proxies: Vec<AddressRange>,
+    /// The origins whose pages may call from a browser.
+    pub cors_origins: Vec<WebOrigin>,
+    /// The most requests in progress at once.
+    pub max_requests: usize,
     /// How long a request may take.
     pub request_timeout: Duration,
     /// The longest body of a request, in bytes.
@@ -183,7 +189,9 @@ impl Config {
                 general: source.required(&settings::RATE_LIMIT_GENERAL, parsed)?,
                 upload: source.required(&settings::RATE_LIMIT_UPLOAD, parsed)?,
             },
-            trusted_proxies: source.optional(&settings::TRUSTED_PROXIES, ranges)?.unwrap_or_default(),
+            trusted_proxies: source.optional(&settings::TRUSTED_PROXIES, list)?.unwrap_or_default(),
+            cors_origins: source.optional(&settings::CORS_ORIGINS, list)?.unwrap_or_default(),
+            max_requests: source.required(&settings::MAX_REQUESTS, |text| within(text, 1, 1_000_000))?,
             request_timeout: source
                 .required(&settings::REQUEST_TIMEOUT, |text| within(text, 1, 3600))
                 .map(Duration::from_secs)?,
@@ -267,8 +275,8 @@ fn within<T: FromStr + PartialOrd>(text: &str, least: T, most: T) -> Option<T> {
     parsed(text).filter(|number| (least..=most).contains(number))
 }
 
-fn ranges(text: &str) -> Option<Vec<AddressRange>> {
-    text.split(',').map(str::trim).filter(|range| !range.is_empty()).map(parsed).collect()
+fn list<T: FromStr>(text: &str) -> Option<Vec<T>> {
+    text.split(',').map(str::trim).filter(|item| !item.is_empty()).map(parsed).collect()
 }
 
 fn smtp_url(text: &str) -> Option<Secret> {

@@ -139,6 +139,18 @@ pub(super) static TRUSTED_PROXIES: Setting = setting(
     "addresses or ranges such as 10.0.0.0/8, separated by commas",
     "the proxies whose forwarded headers count",
 );
+pub(super) static CORS_ORIGINS: Setting = setting(
+    "CAPITUNE_CORS_ORIGINS",
+    "",
+    "origins such as https://app.example or http://localhost:5173, as browsers send them, separated by commas",
+    "the origins whose pages may call the API from a browser",
+);
+pub(super) static MAX_REQUESTS: Setting = setting(
+    "CAPITUNE_MAX_REQUESTS",
+    "1024",
+    "a whole number from 1 to 1000000",
+    "the most requests in progress at once in one process; those beyond it are turned away",
+);
 pub(super) static REQUEST_TIMEOUT: Setting = setting(
     "CAPITUNE_REQUEST_TIMEOUT_SECONDS",
     "30",
@@ -181,7 +193,7 @@ static NATS_BIN: Setting = environment_only(setting(
 ));
 
 /// Every setting, in the order in which it is shown.
-pub static SETTINGS: [&Setting; 26] = [
+pub static SETTINGS: [&Setting; 28] = [
     &LISTEN,
     &METRICS_LISTEN,
     &DATA_DIR,
@@ -200,6 +212,8 @@ pub static SETTINGS: [&Setting; 26] = [
     &RATE_LIMIT_GENERAL,
     &RATE_LIMIT_UPLOAD,
     &TRUSTED_PROXIES,
+    &CORS_ORIGINS,
+    &MAX_REQUESTS,
     &REQUEST_TIMEOUT,
     &BODY_LIMIT,
     &LOG,

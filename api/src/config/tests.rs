@@ -27,6 +27,7 @@ fn without_any_setting_the_defaults_count() {
     assert_eq!(config.rate_limits, RateLimits { auth: 10, general: 100, upload: 1 });
     assert_eq!((config.request_timeout.as_secs(), config.body_limit), (30, 262_144));
     assert_eq!((config.log.as_str(), config.log_format), ("info", LogFormat::Text));
+    assert!(config.cors_origins.is_empty() && config.max_requests == 1024);
     assert!(config.master_key.is_none() && config.admin.is_none() && config.trusted_proxies.is_empty());
     assert!(!config.unsafe_durability && !config.require_verified_email);
 }
@@ -50,6 +51,8 @@ fn a_wrong_value_is_refused_with_what_is_accepted() {
         ("CAPITUNE_LOG_FORMAT", "xml", "text or json"),
         ("CAPITUNE_LOG", "info,=x=y", "a filter"),
         ("CAPITUNE_TRUSTED_PROXIES", "10.0.0.0/33", "ranges"),
+        ("CAPITUNE_CORS_ORIGINS", "*", "origins such as"),
+        ("CAPITUNE_MAX_REQUESTS", "0", "from 1 to 1000000"),
         ("CAPITUNE_REQUEST_TIMEOUT_SECONDS", "0", "from 1 to 3600"),
         ("CAPITUNE_DATABASE_CONNECTIONS", "0", "from 1 to 10000"),
         ("CAPITUNE_ADMIN_EMAIL", "admin", "an e-mail address"),
@@ -178,6 +181,30 @@ fn an_address_range_holds_what_starts_alike() {
     assert!(contains("0.0.0.0/0", "1.2.3.4") && !contains("0.0.0.0/0", "::1"));
     assert!(contains("::/0", "::1") && contains("2001:db8::/32", "2001:db8:1::") && !contains("::1", "::2"));
     assert!(contains("10.0.0.0/8", "::ffff:10.0.0.1"));
+}
+
+#[test]
+fn an_origin_is_written_as_browsers_send_it() {
+    let read = |text: &str| config(&[("CAPITUNE_CORS_ORIGINS", text)]).map(|config| config.cors_origins.len()).ok();
+    assert_eq!(read("https://app.example, http://localhost:5173"), Some(2));
+    assert_eq!(read("https://xn--bcher-kva.example"), Some(1));
+    for wrong in [
+        "null",
+        "app.example",
+        "https://*.example",
+        "https://app.example/",
+        "https://app.example/path",
+        "https://app.example:443",
+        "https://APP.example",
+        "https://user@app.example",
+        "https://bücher.example",
+        "ftp://app.example",
+        "file:///etc",
+        "http://[::1]:80000",
+        "https://app.example,*",
+    ] {
+        assert_eq!(read(wrong), None, "{wrong}");
+    }
 }
 
 #[test]

@@ -19,5 +19,5 @@ pub use id::{Id, parse_id};
 pub use paging::{Cursor, Limit, Page, same};
 pub use parameters::{day, invalid as invalid_parameter, time};
 pub use precondition::Precondition;
-pub use preferences::Preferences;
-pub use query::{NoParameters, PublicQuery, QueryRequest};
+pub use preferences::{PREFER, Preferences};
+pub use query::{MIN_POSITION, NoParameters, PublicQuery, QueryRequest};

@@ -52,6 +52,7 @@ codes! {
     AUTH_SCOPE_MISSING 403 "auth.scope_missing" "The token is not meant for this" "Le jeton n'est pas prévu pour cela"
     ERASURE_SECOND_APPROVAL_REQUIRED 403 "erasure.second_approval_required" "Another admin has to agree" "Un autre administrateur doit consentir"
     ACCOUNT_UNVERIFIED 403 "account.unverified" "The e-mail address has not been proved yet" "L'adresse e-mail n'est pas encore confirmée"
+    ORIGIN_NOT_ALLOWED 403 "origin.not_allowed" "Pages of this origin are not allowed to call" "Les pages de cette origine n'ont pas le droit d'appeler"
     ACCOUNT_SUSPENDED 403 "account.suspended" "The account is suspended" "Le compte est suspendu"
 
     LINK_INVALID 400 "link.invalid" "The link is not good, or no longer" "Le lien n'est pas valable, ou ne l'est plus"
@@ -122,6 +123,7 @@ codes! {
     STORE_OUTCOME_UNKNOWN 503 "store.outcome_unknown" "It is not known yet whether the command was executed" "On ne sait pas encore si la commande a été exécutée"
     COMMAND_CONTENTION 503 "command.contention" "Too many commands at once on one aggregate" "Trop de commandes à la fois sur un même agrégat"
     AUTH_BUSY 503 "auth.busy" "Too many log-ins at once" "Trop de connexions à la fois"
+    SERVER_OVERLOADED 503 "server.overloaded" "Too many requests are in progress; nothing was done" "Trop de requêtes sont en cours ; rien n'a été fait"
     REQUEST_TIMEOUT 503 "request.timeout" "The answer took too long" "La réponse a mis trop de temps"
     PROJECTION_LAGGING 504 "projection.lagging" "The read model has not come that far yet" "Le modèle de lecture n'en est pas encore là"
 }

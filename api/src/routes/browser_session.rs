@@ -36,7 +36,7 @@ struct BrowserSession {
 #[utoipa::path(post, path = "/api/auth/browser-session", tag = "auth", operation_id = "beginBrowserSession",
     security(()), request_body = Login, responses((status = 200, body = BrowserSession)))]
 async fn begin(State(app): State<App>, request: PublicRequest<Login>) -> Result<Response, Problem> {
-    cookies::check_origin(&request.headers)?;
+    cookies::check_origin(&request.headers, app.origins())?;
     let former = cookies::session_of(app.vault(), &request.headers);
     let (Login { email, password, totp }, info) = request.into_parts();
     let account = log_in(&app, &email, Proof { password, totp }, &info).await?;
