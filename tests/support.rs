@@ -5,6 +5,7 @@ pub mod bus;
 pub mod client;
 pub mod data_directory;
 pub mod models;
+pub mod oidc;
 pub mod people;
 pub mod process;
 pub mod proxy;
@@ -66,6 +67,16 @@ pub async fn servers() -> &'static Servers {
 
 fn data_dir() -> PathBuf {
     std::env::temp_dir().join(format!("capitune-test-{}", std::process::id()))
+}
+
+/// Where `make setup` has put the servers that only tests need.
+pub fn packages(name: &str) -> PathBuf {
+    let cache = match rustix::process::geteuid().is_root() {
+        true => PathBuf::from("/var/cache"),
+        false => std::env::var_os("XDG_CACHE_HOME")
+            .map_or_else(|| PathBuf::from(std::env::var_os("HOME").unwrap_or_default()).join(".cache"), PathBuf::from),
+    };
+    cache.join("capitune").join(name)
 }
 
 /// Removes what earlier runs left.

@@ -76,7 +76,7 @@ impl App {
     /// [`AuthError`] when signing does not work on this machine, or the store does not answer.
     pub async fn open(config: &Config, parts: Parts) -> Result<Self, AuthError> {
         let commands = Commands::new(parts.store.clone(), &parts.database);
-        let auth = Auth::open(&parts.database, &parts.store, commands.clone()).await?;
+        let auth = Auth::open(config, &parts.database, &parts.store, commands.clone()).await?;
         let limiter = Limiter::start(config.rate_limits, &parts.database, parts.stop.clone());
         let accesses = Accesses::start(&parts.database, parts.store.clone(), parts.stop.clone());
         let jobs = Jobs::new(parts.store.clone(), parts.database.clone(), parts.stop.clone());

@@ -29,3 +29,9 @@ mod reads;
 mod routes;
 mod server;
 mod telemetry;
+
+/// Lets everything that speaks TLS do so by ring. To be called once, before any HTTP client is made.
+pub fn install_tls() {
+    // Whoever was first has installed the same.
+    rustls::crypto::ring::default_provider().install_default().ok();
+}

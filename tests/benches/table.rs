@@ -70,6 +70,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 #[tokio::main]
 async fn main() {
     let options = Options::parse();
+    api::install_tls();
     if options.peers {
         return peers::serve(&std::env::var("DATABASE_URL").unwrap()).await;
     }

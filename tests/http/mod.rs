@@ -22,6 +22,7 @@ mod lists;
 mod live_events;
 mod lock_out;
 mod matrix;
+mod oidc;
 mod openapi;
 mod operations;
 mod outages;

@@ -56,6 +56,7 @@ impl Answer {
 
 impl Client {
     pub fn new(base: &str) -> Self {
+        api::install_tls();
         // Shorter than the server's patience with an idle connection, which it closes just when a request is sent.
         let http = reqwest::Client::builder().pool_idle_timeout(Duration::from_secs(60)).build().unwrap();
         Self { http, base: base.to_owned(), token: None, user_id: Uuid::nil() }

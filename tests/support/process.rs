@@ -36,6 +36,7 @@ impl Process {
 
     /// The command with what all tests share, for a test that needs an environment of its own.
     pub fn command(arguments: &[&str]) -> Command {
+        api::install_tls();
         let mut command = Command::new(env!("CARGO_BIN_EXE_capitune"));
         command
             .args(arguments)

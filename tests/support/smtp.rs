@@ -1,11 +1,10 @@
 //! A real SMTP server that fails when it is told to.
 
-use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
 use tempfile::TempDir;
 
-use super::eventually;
+use super::{eventually, packages};
 
 /// The server, which ends with the test.
 pub struct SmtpServer {
@@ -26,7 +25,7 @@ impl SmtpServer {
     fn spawn(directory: &TempDir, port: u16) -> Child {
         let script = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/support/smtp.py");
         let mut command = Command::new("python3");
-        command.arg(script).arg(directory.path()).arg(port.to_string()).env("PYTHONPATH", packages());
+        command.arg(script).arg(directory.path()).arg(port.to_string()).env("PYTHONPATH", packages("smtp"));
         // Its input ends with this process.
         command.stdin(Stdio::piped()).spawn().expect("`make setup` installs the SMTP server")
     }
@@ -84,16 +83,6 @@ impl Drop for SmtpServer {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
-}
-
-/// Where `make setup` has put the server.
-fn packages() -> PathBuf {
-    let cache = match rustix::process::geteuid().is_root() {
-        true => PathBuf::from("/var/cache"),
-        false => std::env::var_os("XDG_CACHE_HOME")
-            .map_or_else(|| PathBuf::from(std::env::var_os("HOME").unwrap_or_default()).join(".cache"), PathBuf::from),
-    };
-    cache.join("capitune/smtp")
 }
 
 /// The link in a message, its transfer encoding undone.

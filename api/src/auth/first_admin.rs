@@ -71,7 +71,7 @@ pub async fn ensure_first_admin(
     let id = Uuid::now_v7();
     let registration = Registration {
         email: email.clone(),
-        password,
+        password: Some(password),
         name: "Administrateur".to_owned(),
         locale: None,
         first_admin: true,

@@ -8,6 +8,7 @@ mod first_admin;
 mod guesses;
 mod jwt;
 mod login;
+pub mod oidc;
 mod opaque;
 mod passwords;
 mod registration;
@@ -35,14 +36,16 @@ pub use jwt::{Jwk, LIFETIME};
 pub use login::{Proof, check_password, log_in, prove_again};
 pub use opaque::{sealed, stream};
 pub use passwords::{Passwords, check as check_new_password};
-pub use registration::{Registration, register};
+pub use registration::{Registration, open_verified_account, register};
 pub use scope::Scope;
 pub use second_factors::{Enrolment, SecondFactors};
 pub use sessions::{ActiveSession, Session, Sessions};
 pub use signing_keys::{Rotation, rotate as rotate_signing_keys};
 pub use tokens::AccessTokens;
 
+use crate::config::Config;
 use crate::problem::Problem;
+use oidc::Oidc;
 
 /// The kind of claim by which an address belongs to one account.
 pub const ADDRESS: &str = "account.address";
@@ -56,6 +59,8 @@ pub struct Auth {
     pub api_tokens: ApiTokens,
     /// Wrong guesses.
     pub guesses: Guesses,
+    /// Other providers.
+    pub oidc: Oidc,
     /// Passwords and their hashes.
     pub passwords: Passwords,
     /// Second factors.
@@ -77,6 +82,9 @@ pub enum AuthError {
     /// The store did not answer.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// There is no way to call providers.
+    #[error("providers cannot be called: {0}")]
+    Providers(#[from] oidc::OidcError),
 }
 
 impl Auth {
@@ -84,11 +92,17 @@ impl Auth {
     ///
     /// # Errors
     /// [`AuthError`] when signing does not work on this machine, or the store does not answer.
-    pub async fn open(database: &Database, store: &EventStore, commands: Commands) -> Result<Self, AuthError> {
+    pub async fn open(
+        config: &Config,
+        database: &Database,
+        store: &EventStore,
+        commands: Commands,
+    ) -> Result<Self, AuthError> {
         Ok(Self {
             accounts: Accounts::new(commands),
             api_tokens: ApiTokens::new(database),
             guesses: Guesses::new(database),
+            oidc: Oidc::new(&config.oidc_providers, &config.public_url, database)?,
             passwords: Passwords::new(),
             second_factors: SecondFactors::new(database),
             sessions: Sessions::new(database),

@@ -4,7 +4,7 @@ use commands::{CommandError, Context, Executed};
 use domain::access::DEFAULT_ORGANIZATION;
 use domain::account::{Account, AccountCommand, AccountError, Locale};
 use domain::rejection::RejectionKind;
-use domain::{Aggregate, Rejection};
+use domain::{Actor, Aggregate, Rejection, Role};
 use event_store::Claim;
 use uuid::Uuid;
 
@@ -17,8 +17,8 @@ use crate::problem::{Problem, codes};
 pub struct Registration {
     /// The address to log in with.
     pub email: String,
-    /// The password to log in with.
-    pub password: String,
+    /// The password to log in with; none for who logs in elsewhere.
+    pub password: Option<String>,
     /// The name to show.
     pub name: String,
     /// The language to be addressed in.
@@ -47,14 +47,40 @@ pub async fn register(
     if app.store().claim_owner(ADDRESS, &address).await?.is_some() {
         return Err(taken());
     }
-    let hash = app.auth().passwords.hash(password).await?;
+    let hash = match password {
+        Some(password) => Some(app.auth().passwords.hash(password).await?),
+        None => None,
+    };
     app.vault().create_key(id).await?;
-    app.auth().keep_password(id, &hash).await?;
+    if let Some(hash) = hash {
+        app.auth().keep_password(id, &hash).await?;
+    }
     context.claims.push(Claim { kind: ADDRESS, value: address, owner: id, release: false });
     app.commands().create::<Account>(id, command, context).await.map_err(|error| match error {
         CommandError::ClaimTaken => taken(),
         error => command_problem::<Account>(error),
     })
+}
+
+/// Opens an account without a password, for somebody whose address another has verified.
+///
+/// # Errors
+/// As [`register`].
+pub async fn open_verified_account(
+    app: &App,
+    email: String,
+    name: String,
+    context: impl Fn(Actor) -> Context,
+) -> Result<Uuid, Problem> {
+    let id = Uuid::now_v7();
+    let roles = [Role::Applicant].into_iter().collect();
+    let actor = Actor { id, roles, organization: DEFAULT_ORGANIZATION };
+    let registration = Registration { email, password: None, name, locale: None, first_admin: false };
+    register(app, id, registration, context(actor)).await?;
+    let verified = AccountCommand::VerifyAddress { at: chrono::Utc::now() };
+    let done = app.commands().execute::<Account>(id, verified, context(actor)).await;
+    done.map_err(command_problem::<Account>)?;
+    Ok(id)
 }
 
 fn taken() -> Problem {
@@ -80,7 +106,9 @@ impl Registration {
             Err(RejectionKind::Invalid(errors)) => errors,
             _ => Vec::new(),
         };
-        check_new_password(&mut errors, "/password", &self.password);
+        if let Some(password) = &self.password {
+            check_new_password(&mut errors, "/password", password);
+        }
         if errors.is_empty() { Ok(()) } else { Err(Problem::new(&codes::ACCOUNT_INVALID).with_errors(errors)) }
     }
 }

@@ -4,6 +4,7 @@ mod address_range;
 mod error;
 mod master_key;
 mod nats;
+mod oidc_provider;
 mod settings;
 mod source;
 #[cfg(test)]
@@ -23,6 +24,7 @@ pub use address_range::{AddressRange, NoAddressRange};
 pub use error::ConfigError;
 pub use master_key::MasterKey;
 pub use nats::nats_options;
+pub use oidc_provider::OidcProvider;
 pub use settings::{SETTINGS, Setting, markdown};
 pub use source::{EffectiveSetting, Origin};
 pub use web_origin::{NoWebOrigin, WebOrigin};
@@ -56,6 +58,8 @@ pub struct Config {
     pub mail_from: lettre::message::Mailbox,
     /// Where links in mail lead to.
     pub public_url: String,
+    /// Where people may log in besides here.
+    pub oidc_providers: Vec<OidcProvider>,
     /// How many requests are accepted.
     pub rate_limits: RateLimits,
     /// The proxies whose forwarded headers count.
@@ -184,6 +188,7 @@ impl Config {
             smtp_url: source.optional(&settings::SMTP_URL, smtp_url)?,
             mail_from: source.required(&settings::MAIL_FROM, parsed)?,
             public_url: source.required(&settings::PUBLIC_URL, public_url)?,
+            oidc_providers: source.optional(&settings::OIDC_PROVIDERS, OidcProvider::parse_all)?.unwrap_or_default(),
             rate_limits: RateLimits {
                 auth: source.required(&settings::RATE_LIMIT_AUTH, parsed)?,
                 general: source.required(&settings::RATE_LIMIT_GENERAL, parsed)?,

@@ -119,6 +119,12 @@ pub(super) static PUBLIC_URL: Setting = setting(
     "an http:// or https:// URL",
     "where links in mail lead to: the address under which people reach this instance",
 );
+pub(super) static OIDC_PROVIDERS: Setting = secret(setting(
+    "CAPITUNE_OIDC_PROVIDERS",
+    "",
+    "name=issuer,client id,client secret; several separated by spaces",
+    "the OpenID Connect providers that people may log in at; each sends them back to /api/auth/oidc/NAME/callback",
+));
 pub(super) static RATE_LIMIT_AUTH: Setting = setting(
     "CAPITUNE_RATE_LIMIT_AUTH",
     "10",
@@ -193,7 +199,7 @@ static NATS_BIN: Setting = environment_only(setting(
 ));
 
 /// Every setting, in the order in which it is shown.
-pub static SETTINGS: [&Setting; 28] = [
+pub static SETTINGS: [&Setting; 29] = [
     &LISTEN,
     &METRICS_LISTEN,
     &DATA_DIR,
@@ -208,6 +214,7 @@ pub static SETTINGS: [&Setting; 28] = [
     &SMTP_URL,
     &MAIL_FROM,
     &PUBLIC_URL,
+    &OIDC_PROVIDERS,
     &RATE_LIMIT_AUTH,
     &RATE_LIMIT_GENERAL,
     &RATE_LIMIT_UPLOAD,

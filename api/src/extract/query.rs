@@ -83,6 +83,11 @@ impl<T: DeserializeOwned + Send> FromRequestParts<App> for PublicQuery<T> {
 }
 
 impl<T> PublicQuery<T> {
+    /// What else is known of the request.
+    pub fn info(&self) -> &RequestInfo {
+        &self.info
+    }
+
     /// The language that its sender reads.
     pub fn language(&self) -> Language {
         self.info.language

@@ -55,6 +55,13 @@ codes! {
     ORIGIN_NOT_ALLOWED 403 "origin.not_allowed" "Pages of this origin are not allowed to call" "Les pages de cette origine n'ont pas le droit d'appeler"
     ACCOUNT_SUSPENDED 403 "account.suspended" "The account is suspended" "Le compte est suspendu"
 
+    OIDC_FAILED 400 "oidc.failed" "Logging in at the provider failed" "La connexion chez le fournisseur a échoué"
+    PROVIDER_NOT_FOUND 404 "provider.not_found" "There is no such provider" "Ce fournisseur n'existe pas"
+    IDENTITY_NOT_FOUND 404 "identity.not_found" "There is no such identity" "Cette identité n'existe pas"
+    IDENTITY_TAKEN 409 "identity.taken" "This identity belongs to another account, or the account to another identity" "Cette identité appartient à un autre compte, ou le compte à une autre identité"
+    IDENTITY_LAST 409 "identity.last" "It is the only way into the account" "C'est le seul accès au compte"
+    IDENTITY_UNVERIFIED 409 "identity.unverified" "The provider has verified no address to open an account with" "Le fournisseur n'a vérifié aucune adresse pour ouvrir un compte"
+    PROVIDER_UNAVAILABLE 503 "provider.unavailable" "The provider does not answer" "Le fournisseur ne répond pas"
     LINK_INVALID 400 "link.invalid" "The link is not good, or no longer" "Le lien n'est pas valable, ou ne l'est plus"
     ROUTE_NOT_FOUND 404 "route.not_found" "There is nothing at this address" "Il n'y a rien à cette adresse"
     DOSSIER_NOT_FOUND 404 "dossier.not_found" "There is no such dossier" "Ce dossier n'existe pas"

@@ -79,7 +79,7 @@ struct Refresh {
 /// What a caller signs in with.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-struct SignedIn {
+pub(super) struct SignedIn {
     user: User,
     /// For `Authorization: Bearer`.
     token: String,
@@ -100,7 +100,7 @@ async fn register(State(app): State<App>, request: PublicRequest<Register>) -> R
     let client = request.info().client.clone();
     let context = request.context(Actor { id, roles, organization: DEFAULT_ORGANIZATION });
     let Register { email, password, name, locale } = request.body;
-    let registration = Registration { email, password, name, locale, first_admin: false };
+    let registration = Registration { email, password: Some(password), name, locale, first_admin: false };
     if app.requires_verified_email() {
         registration.check()?;
         open_in_the_background(app, id, registration, context);
@@ -241,7 +241,7 @@ async fn end_session(
     }
 }
 
-async fn signed_in(app: &App, session: Session) -> Result<Response, Problem> {
+pub(super) async fn signed_in(app: &App, session: Session) -> Result<Response, Problem> {
     let user = user(app, session.account).await?;
     let token = app.auth().tokens.issue(session.account, session.id).map_err(|error| {
         tracing::error!(%error, "a token could not be signed");

@@ -14,6 +14,7 @@ mod export;
 mod jwks;
 mod live;
 mod mailbox;
+mod oidc;
 mod operations;
 mod password_reset;
 mod post;
@@ -43,6 +44,7 @@ fn routes() -> OpenApiRouter<App> {
         .merge(auth::router())
         .merge(verification::router())
         .merge(password_reset::router())
+        .merge(oidc::router())
         .merge(browser_session::router())
         .merge(totp::router())
         .merge(api_tokens::router())

@@ -1,0 +1,61 @@
+// A real OpenID Connect provider, where whoever DIRECTORY/who names logs in without being asked.
+//
+// usage: oidc.mjs PACKAGES DIRECTORY
+// Writes its port to DIRECTORY/port. It ends with its standard input.
+import { readFileSync, renameSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:http';
+import { createRequire } from 'node:module';
+import { pathToFileURL } from 'node:url';
+
+const [packages, directory] = process.argv.slice(2);
+const require = createRequire(`${packages}/`);
+const { default: Provider } = await import(pathToFileURL(require.resolve('oidc-provider')));
+
+const server = createServer();
+await new Promise((listening) => server.listen(0, '127.0.0.1', listening));
+const { port } = server.address();
+const issuer = `http://127.0.0.1:${port}`;
+
+const provider = new Provider(issuer, {
+  clients: [{
+    client_id: 'capitune',
+    client_secret: 'a-secret-for-tests',
+    redirect_uris: ['http://127.0.0.1:3001/api/auth/oidc/test/callback'],
+  }],
+  claims: { openid: ['sub'], email: ['email', 'email_verified'], profile: ['name'] },
+  conformIdTokenClaims: false,
+  cookies: { keys: ['a key for tests'] },
+  features: { devInteractions: { enabled: false } },
+  interactions: { url: (_, interaction) => `/interaction/${interaction.uid}` },
+  pkce: { required: () => true },
+  findAccount: (_, id) => ({
+    accountId: id,
+    claims: () => ({ sub: id, name: `Name of ${id}`, email: `${id}@provider.test`, email_verified: !id.startsWith('unverified') }),
+  }),
+});
+
+server.on('request', async (request, response) => {
+  if (!request.url.startsWith('/interaction/')) {
+    provider.callback()(request, response);
+    return;
+  }
+  const who = readFileSync(`${directory}/who`, 'utf8');
+  if (who === 'nobody') {
+    await provider.interactionFinished(request, response, { error: 'access_denied' });
+    return;
+  }
+  const { prompt, params, grantId } = await provider.interactionDetails(request, response);
+  if (prompt.name === 'login') {
+    await provider.interactionFinished(request, response, { login: { accountId: who } });
+    return;
+  }
+  const grant = grantId
+    ? await provider.Grant.find(grantId)
+    : new provider.Grant({ accountId: who, clientId: params.client_id });
+  grant.addOIDCScope('openid email profile');
+  await provider.interactionFinished(request, response, { consent: { grantId: await grant.save() } });
+});
+
+writeFileSync(`${directory}/port.new`, String(port));
+renameSync(`${directory}/port.new`, `${directory}/port`);
+process.stdin.on('end', () => process.exit(0)).resume();
