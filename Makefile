@@ -1,7 +1,7 @@
 # Every target sets up what it needs first: a Postgres, a nats-server, a C compiler.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup run test bench check demo sabotage
+.PHONY: help setup run test fuzz bench check demo sabotage
 
 help: ## show the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 18
@@ -15,6 +15,10 @@ run: setup ## build the release binary and start the whole system on 127.0.0.1:3
 
 test: setup ## run every test
 	cargo test --workspace --locked --no-fail-fast
+
+fuzz: setup ## made-up requests to every operation: no failure, no answer that is not described
+	cargo build --workspace --locked
+	.ci/schemathesis
 
 bench: setup ## measure, and print the table of results
 	cargo bench --locked -p api --bench table

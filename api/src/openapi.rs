@@ -1,5 +1,7 @@
 //! The OpenAPI document: what the routes say of themselves, and what all of them have in common.
 
+mod links;
+
 use serde_json::{Map, Value, json};
 use utoipa::OpenApi;
 use utoipa::openapi::OpenApi as Document;
@@ -32,6 +34,7 @@ pub fn base() -> Document {
 /// The document as JSON, with what every operation has in common.
 pub fn complete(document: &Document) -> Vec<u8> {
     let mut document = serde_json::to_value(document).unwrap_or_default();
+    links::add(&mut document);
     let paths = document.get_mut("paths").and_then(Value::as_object_mut);
     for (path, item) in paths.into_iter().flatten() {
         for (method, operation) in item.as_object_mut().into_iter().flatten() {
@@ -136,9 +139,12 @@ fn parameters() -> Value {
         "RequestId": header("X-Request-Id", "A name for this request: at most 128 visible ASCII characters."),
         "Traceparent": header("traceparent", "W3C trace context."),
         "AcceptLanguage": header("Accept-Language", "The language of problems: French or English."),
-        "IfMatch": header("If-Match", "The only version, quoted, on which the command may be decided."),
-        "IdempotencyKey": header("Idempotency-Key", "1 to 255 visible ASCII characters: the same key and request are \
-                                                     executed once and answered alike."),
+        "IfMatch": { "name": "If-Match", "in": "header", "required": false, "example": "\"7\"",
+                     "description": "The only version, quoted, on which the command may be decided.",
+                     "schema": { "type": "string", "minLength": 1, "pattern": "^(\\*|(W/)?\"[!#-~]*\"(, ?(W/)?\"[!#-~]*\")*)$" } },
+        "IdempotencyKey": { "name": "Idempotency-Key", "in": "header", "required": false,
+                            "description": "The same key and request are executed once and answered alike.",
+                            "schema": { "type": "string", "pattern": "^[!-~]+$", "minLength": 1, "maxLength": 255 } },
         "Prefer": header("Prefer", "`return=representation` answers a command with the resource; `wait=<seconds>` is \
                                     how long to wait for a read model, 5 by default, 30 at most."),
         "MinPositionHeader": { "name": "Capitune-Min-Position", "in": "header", "required": false, "schema": position,

@@ -105,6 +105,7 @@ async fn show(app: &App, rows: Vec<AccountRow>) -> Result<Vec<Box<RawValue>>, Pr
 struct SetStatus {
     status: UserStatus,
     /// 1 to 5,000 characters.
+    #[schema(min_length = 1, max_length = 5_000)]
     reason: String,
 }
 

@@ -177,7 +177,10 @@ async fn changes(State(app): State<App>, request: QueryRequest<Since>) -> Result
     if wait.is_some_and(|seconds| seconds > LONGEST_WAIT) {
         return Err(invalid_parameter("wait", "must be at most 30 seconds"));
     }
-    let after = after.unwrap_or(0).min(i64::MAX as u64);
+    let after = after.unwrap_or(0);
+    if i64::try_from(after).is_err() {
+        return Err(invalid_parameter("after", "must be a position"));
+    }
     let wait = Duration::from_secs(wait.unwrap_or(0)).min(app.longest_wait());
     let deadline = Instant::now() + wait;
     let models = app.models(&request.caller.actor);

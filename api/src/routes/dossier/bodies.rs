@@ -14,10 +14,13 @@ use crate::extract::given;
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct CreateDossier {
     /// 1 to 200 characters.
+    #[schema(min_length = 1, max_length = 200)]
     pub title: String,
     /// 1 to 64 characters.
+    #[schema(min_length = 1, max_length = 64)]
     pub category: String,
     /// At most 10,000 characters.
+    #[schema(max_length = 10_000)]
     pub description: Option<String>,
     /// At most 100 fields; a value is a scalar or a list of scalars.
     #[schema(value_type = Option<BTreeMap<String, serde_json::Value>>)]
@@ -29,10 +32,12 @@ pub struct CreateDossier {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct EditDossier {
     /// 1 to 200 characters.
+    #[schema(min_length = 1, max_length = 200)]
     #[serde(default, deserialize_with = "given")]
     #[schema(nullable = false)]
     pub title: Option<String>,
     /// 1 to 64 characters.
+    #[schema(min_length = 1, max_length = 64)]
     #[serde(default, deserialize_with = "given")]
     #[schema(nullable = false)]
     pub category: Option<String>,
@@ -62,6 +67,7 @@ pub struct RequestChanges {
     #[schema(value_type = Reason)]
     pub reason: ChangeReason,
     /// 1 to 5,000 characters.
+    #[schema(min_length = 1, max_length = 5_000)]
     pub message: String,
 }
 
@@ -83,6 +89,7 @@ pub enum Reason {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct AcceptDossier {
     /// 1 to 5,000 characters.
+    #[schema(min_length = 1, max_length = 5_000)]
     pub motivation: Option<String>,
 }
 
@@ -91,6 +98,7 @@ pub struct AcceptDossier {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Motivation {
     /// 1 to 5,000 characters.
+    #[schema(min_length = 1, max_length = 5_000)]
     pub motivation: String,
 }
 
@@ -99,6 +107,7 @@ pub struct Motivation {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ReopenReview {
     /// 1 to 5,000 characters.
+    #[schema(min_length = 1, max_length = 5_000)]
     pub reason: String,
 }
 
@@ -107,6 +116,7 @@ pub struct ReopenReview {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct WithdrawDossier {
     /// 1 to 5,000 characters.
+    #[schema(min_length = 1, max_length = 5_000)]
     pub reason: Option<String>,
 }
 

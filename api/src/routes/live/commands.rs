@@ -28,8 +28,10 @@ pub fn router() -> OpenApiRouter<App> {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct CreateEvent {
     /// 1 to 200 characters.
+    #[schema(min_length = 1, max_length = 200)]
     title: String,
     /// At most 10,000 characters.
+    #[schema(max_length = 10_000)]
     description: Option<String>,
     /// An IANA time zone: `Europe/Paris`.
     time_zone: String,
@@ -46,10 +48,12 @@ struct CreateEvent {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct EditEvent {
     /// 1 to 200 characters.
+    #[schema(min_length = 1, max_length = 200)]
     #[serde(default, deserialize_with = "given")]
     #[schema(nullable = false)]
     title: Option<String>,
     /// At most 10,000 characters.
+    #[schema(max_length = 10_000)]
     #[serde(default, deserialize_with = "given")]
     #[schema(nullable = false)]
     description: Option<String>,
@@ -78,6 +82,7 @@ struct EditEvent {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct CancelEvent {
     /// Announced with it: 1 to 5,000 characters.
+    #[schema(min_length = 1, max_length = 5_000)]
     reason: String,
 }
 

@@ -34,6 +34,7 @@ pub fn router() -> OpenApiRouter<App> {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct PostBody {
     /// 1 to 10,000 characters.
+    #[schema(min_length = 1, max_length = 10_000)]
     body: String,
 }
 
@@ -42,6 +43,7 @@ struct PostBody {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct WriteComment {
     /// 1 to 5,000 characters.
+    #[schema(min_length = 1, max_length = 5_000)]
     body: String,
     /// The comment that it answers; the post itself when it is not given.
     parent_id: Option<Uuid>,
@@ -52,6 +54,7 @@ struct WriteComment {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct EditComment {
     /// 1 to 5,000 characters.
+    #[schema(min_length = 1, max_length = 5_000)]
     body: String,
 }
 
