@@ -70,6 +70,9 @@ fn complete_operation(path: &str, method: &str, operation: &mut Map<String, Valu
     }
     if !public {
         failures.extend([401, 403]);
+        if method != "get" && !command {
+            failures.push(409);
+        }
     } else if path.starts_with("/api/auth") {
         failures.extend([401, 403, 409]);
     }
