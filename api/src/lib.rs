@@ -28,6 +28,7 @@ mod rate_limit;
 mod reads;
 mod routes;
 mod server;
+mod sweep;
 mod telemetry;
 
 /// Lets everything that speaks TLS do so by ring. To be called once, before any HTTP client is made.

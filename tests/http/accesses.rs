@@ -109,3 +109,26 @@ async fn auditors_see_all_of_it_by_page_and_filter_and_nobody_else_does() {
         other.get("/api/audit/accesses").await.expect_problem(403, "access.forbidden");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_past_its_time_is_swept_and_nothing_else() {
+    let url = database_url().await;
+    Process::api(&url, &[]).await.kill();
+    execute(
+        &url,
+        "insert into guesses (bucket, wrong, last_at)
+             values ('old', 1, now() - interval '25 hours'), ('new', 1, now() - interval '23 hours');
+         insert into accesses (id, at, action, request_id)
+             values (gen_random_uuid(), now() - interval '401 days', 'swept', 'r'),
+                    (gen_random_uuid(), now() - interval '399 days', 'swept', 'r')",
+    )
+    .await;
+    let process = Process::start(&url, &servers().await.nats_url, &[]).await;
+    process.ready().await;
+    let counts = async || {
+        let mut connection: sqlx::PgConnection = sqlx::Connection::connect(&url).await.unwrap();
+        let query = "select (select count(*) from guesses), (select count(*) from accesses where action = 'swept')";
+        sqlx::query_as::<_, (i64, i64)>(query).fetch_one(&mut connection).await.unwrap()
+    };
+    crate::support::eventually("it is swept", async || counts().await == (1, 1)).await;
+}

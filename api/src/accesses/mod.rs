@@ -19,9 +19,13 @@ pub use query::{AccessCursor, AccessFilter, RecordedAccess, list};
 
 use crate::metadata::RequestInfo;
 use crate::problem::{Problem, codes};
+use crate::sweep::keep_swept;
 
 /// Accesses that wait to be written, at most.
 const QUEUE: usize = 4096;
+/// An access is kept for 400 days.
+const OLD: &str = "delete from accesses where id in (
+    select id from accesses where at < clock_timestamp() - interval '400 days' order by id limit 10000)";
 /// How long an answer may wait for its access to be written.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -132,7 +136,7 @@ impl Accesses {
     pub fn start(database: &Database, store: EventStore, stop: CancellationToken) -> Self {
         let (queue, queued) = mpsc::channel(QUEUE);
         tokio::spawn(writer::run(database.writes.clone(), store, queued));
-        writer::keep_swept(database.writes.clone(), stop);
+        keep_swept(database.writes.clone(), "accesses", OLD, stop);
         Self { queue }
     }
 

@@ -1,12 +1,8 @@
 //! Writes accesses: whatever has queued, in one statement.
 
-use std::time::Duration;
-
 use event_store::{EventStore, StoreError, Vault};
 use sqlx::PgPool;
 use tokio::sync::mpsc;
-use tokio::time::{MissedTickBehavior, interval};
-use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::{Access, Queued};
@@ -14,9 +10,6 @@ use crate::auth::sealed;
 
 /// Accesses of one statement, at most.
 const BATCH: usize = 500;
-const SWEEP_EVERY: Duration = Duration::from_secs(3600);
-/// How long an access is kept, in days.
-const KEPT: i32 = 400;
 
 pub(super) async fn run(writes: PgPool, store: EventStore, mut queue: mpsc::Receiver<Queued>) {
     let mut batch = Vec::with_capacity(BATCH);
@@ -73,25 +66,4 @@ async fn client_of(vault: &Vault, access: &Access) -> Result<Option<String>, Sto
         Err(error @ StoreError::Unavailable(_)) => Err(error),
         Err(_) => Ok(None),
     }
-}
-
-/// Deletes, now and then until `stop`, what is past its time.
-pub(super) fn keep_swept(writes: PgPool, stop: CancellationToken) {
-    let mut tick = interval(SWEEP_EVERY);
-    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    tokio::spawn(async move {
-        while stop.run_until_cancelled(tick.tick()).await.is_some() {
-            if let Err(error) = sweep(&writes).await {
-                tracing::warn!(%error, "old accesses could not be swept; trying again later");
-            }
-        }
-    });
-}
-
-async fn sweep(writes: &PgPool) -> Result<(), sqlx::Error> {
-    let delete = "delete from accesses where id in (
-                      select id from accesses where at < clock_timestamp() - make_interval(days => $1)
-                      order by id limit 10000)";
-    while sqlx::query(delete).bind(KEPT).execute(writes).await?.rows_affected() > 0 {}
-    Ok(())
 }

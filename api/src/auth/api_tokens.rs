@@ -9,11 +9,13 @@ use moka::future::Cache;
 use serde_json::value::RawValue;
 use sqlx::PgPool;
 use sqlx::types::Json;
+use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::opaque::{Kind, sealed, stream};
 use super::scope::{Scope, Scopes};
 use crate::extract::same;
+use crate::sweep::keep_swept;
 
 /// How a token begins, so that scanners for leaked secrets know it.
 pub const PREFIX: &str = "capitune_";
@@ -23,6 +25,12 @@ const CACHED: u64 = 100_000;
 const CACHED_FOR: Duration = Duration::from_secs(1);
 /// Tokens of an account that are good at once.
 const MOST: i64 = 50;
+
+/// What has ended is kept for a month, for who wonders what it was.
+const ENDED: &str = "delete from api_tokens where id in (
+    select id from api_tokens
+    where expires_at < clock_timestamp() - interval '30 days' or revoked_at < clock_timestamp() - interval '30 days'
+    limit 10000)";
 
 /// The tokens of an instance.
 #[derive(Clone)]
@@ -175,6 +183,11 @@ impl ApiTokens {
             self.note_use(id);
         }
         Ok(Some(Known { account, hash, scopes: parse(&scopes).collect() }))
+    }
+
+    /// Deletes, now and then until `stop`, the tokens that ended long ago.
+    pub fn keep_swept(&self, stop: CancellationToken) {
+        keep_swept(self.writes.clone(), "API tokens", ENDED, stop);
     }
 
     /// No request waits for it, and none fails when it does.

@@ -7,16 +7,18 @@ use event_store::{Database, Vault};
 use moka::sync::Cache;
 use sqlx::PgPool;
 use tokio::sync::{Mutex, OwnedMutexGuard};
-use tokio::time::{MissedTickBehavior, interval, timeout};
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use crate::problem::{Problem, codes};
+use crate::sweep::keep_swept;
 
 /// Guessers that are made to queue, at most.
 const QUEUES: u64 = 100_000;
 /// Longer than this nobody queues.
 const PATIENCE: Duration = Duration::from_secs(5);
-const SWEEP_EVERY: Duration = Duration::from_secs(3600);
+const OLD: &str = "delete from guesses where bucket in (
+    select bucket from guesses where last_at < clock_timestamp() - interval '1 day' limit 10000)";
 /// The first wait and the longest one, in seconds.
 const WAITS: (f64, f64) = (30.0, 900.0);
 
@@ -119,22 +121,6 @@ impl Guesses {
 
     /// Forgets, now and then until `stop`, the guesses of a day ago.
     pub fn keep_swept(&self, stop: CancellationToken) {
-        let writes = self.writes.clone();
-        let mut tick = interval(SWEEP_EVERY);
-        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        tokio::spawn(async move {
-            while stop.run_until_cancelled(tick.tick()).await.is_some() {
-                if let Err(error) = sweep(&writes).await {
-                    tracing::warn!(%error, "old guesses could not be swept; trying again later");
-                }
-            }
-        });
+        keep_swept(self.writes.clone(), "guesses", OLD, stop);
     }
-}
-
-async fn sweep(writes: &PgPool) -> Result<(), sqlx::Error> {
-    let delete = "delete from guesses where bucket in (
-                      select bucket from guesses where last_at < clock_timestamp() - interval '1 day' limit 10000)";
-    while sqlx::query(delete).execute(writes).await?.rows_affected() > 0 {}
-    Ok(())
 }

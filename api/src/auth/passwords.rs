@@ -1,12 +1,13 @@
 //! Passwords: what they must be, and their hashes.
 
-use std::sync::Arc;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread::available_parallelism;
 
 use argon2::password_hash::{self, PasswordHasher, PasswordVerifier, phc::PasswordHash};
 use argon2::{Algorithm, Argon2, Params, Version};
 use domain::FieldError;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, oneshot};
 
 use crate::problem::{Problem, codes};
 
@@ -22,10 +23,16 @@ const CURRENT: &str = "$argon2id$v=19$m=19456,t=2,p=1$";
 /// How a hash that was imported may begin.
 const BCRYPT: &str = "$2";
 
-/// Hashes passwords, no more at once than there are cores.
+/// How far hashing stands back when there is other work: a flood of log-ins takes what is left over, and a tenth.
+#[cfg(target_os = "linux")]
+const NICENESS: i32 = 10;
+
+type Job = Box<dyn FnOnce() + Send>;
+
+/// Hashes passwords, no more at once than there are cores, on threads of its own.
 #[derive(Clone)]
 pub struct Passwords {
-    cores: Arc<Semaphore>,
+    jobs: mpsc::Sender<Job>,
     queue: Arc<Semaphore>,
 }
 
@@ -33,7 +40,13 @@ impl Passwords {
     /// Ready to hash.
     pub fn new() -> Self {
         let cores = available_parallelism().map_or(1, usize::from);
-        Self { cores: Arc::new(Semaphore::new(cores)), queue: Arc::new(Semaphore::new(cores + QUEUE)) }
+        let (jobs, waiting) = mpsc::channel::<Job>();
+        let waiting = Arc::new(Mutex::new(waiting));
+        for _ in 0..cores {
+            let waiting = waiting.clone();
+            std::thread::spawn(move || hash_by_turns(&waiting));
+        }
+        Self { jobs, queue: Arc::new(Semaphore::new(cores + QUEUE)) }
     }
 
     /// The hash of a password, as a PHC string.
@@ -69,17 +82,33 @@ impl Passwords {
     ) -> Result<T, Problem> {
         let busy = || Problem::new(&codes::AUTH_BUSY).with_retry_after(1);
         let internal = || Problem::new(&codes::INTERNAL);
-        let _place = self.queue.clone().try_acquire_owned().map_err(|_| busy())?;
-        let core = self.cores.clone().acquire_owned().await.map_err(|_| internal())?;
-        // The permit goes with the work: a client that hangs up does not make room for one more.
-        let task = tokio::task::spawn_blocking(move || {
-            let _core = core;
-            work()
-        });
-        task.await.map_err(|_| internal())?.map_err(|error| {
+        // The place goes with the work: a client that hangs up does not make room for one more.
+        let place = self.queue.clone().try_acquire_owned().map_err(|_| busy())?;
+        let (done, result) = oneshot::channel();
+        let job = move || {
+            done.send(work()).ok();
+            drop(place);
+        };
+        self.jobs.send(Box::new(job)).map_err(|_| internal())?;
+        result.await.map_err(|_| internal())?.map_err(|error| {
             tracing::error!(%error, "a password could not be hashed");
             internal()
         })
+    }
+}
+
+/// One thread's life: it ends when nobody has passwords any more.
+fn hash_by_turns(waiting: &Mutex<mpsc::Receiver<Job>>) {
+    // On Linux it is of this thread alone. Where it is not allowed, hashing competes with the rest.
+    #[cfg(target_os = "linux")]
+    rustix::process::setpriority_process(None, NICENESS).ok();
+    loop {
+        let job = waiting.lock().unwrap_or_else(PoisonError::into_inner).recv();
+        match job {
+            // Whoever waits for a job that panicked hears that it is gone.
+            Ok(job) => drop(catch_unwind(AssertUnwindSafe(job))),
+            Err(_) => return,
+        }
     }
 }
 

@@ -10,20 +10,24 @@ use moka::future::Cache;
 use serde_json::value::RawValue;
 use sqlx::PgPool;
 use sqlx::types::Json;
-use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::opaque::{Kind, sealed, stream};
 use crate::rate_limit::network;
+use crate::sweep::keep_swept;
 
 const CACHED: u64 = 100_000;
 /// How long a process may go on with a session that another has ended.
 const CACHED_FOR: Duration = Duration::from_secs(1);
 /// Sessions that an account is shown, at most.
 const SHOWN: i64 = 100;
-const SWEEP_EVERY: Duration = Duration::from_secs(3600);
 const REFRESH: Kind = Kind { hash: "refresh", tag: "refresh.tag" };
+/// What has ended is kept for a day, so that a token used twice is still noticed.
+const ENDED: &str = "delete from sessions where id in (
+    select id from sessions
+    where expires_at < clock_timestamp() - interval '1 day' or revoked_at < clock_timestamp() - interval '1 day'
+    limit 10000)";
 /// How long ago a log-in may lie for what is sensitive, in seconds.
 const FRESH: f64 = 600.0;
 
@@ -241,16 +245,7 @@ impl Sessions {
 
     /// Deletes, now and then until `stop`, the sessions that have ended.
     pub fn keep_swept(&self, stop: CancellationToken) {
-        let writes = self.writes.clone();
-        let mut tick = interval(SWEEP_EVERY);
-        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        tokio::spawn(async move {
-            while stop.run_until_cancelled(tick.tick()).await.is_some() {
-                if let Err(error) = sweep(&writes).await {
-                    tracing::warn!(%error, "sessions that have ended could not be swept; trying again later");
-                }
-            }
-        });
+        keep_swept(self.writes.clone(), "sessions", ENDED, stop);
     }
 
     /// No request waits for it, and none fails when it does.
@@ -285,17 +280,6 @@ impl Sessions {
         };
         self.live.try_get_with(id, read).await
     }
-}
-
-/// What has ended is kept for a day, so that a token used twice is still noticed.
-async fn sweep(writes: &PgPool) -> Result<(), sqlx::Error> {
-    let delete = "delete from sessions where id in (
-                      select id from sessions
-                      where expires_at < clock_timestamp() - interval '1 day'
-                         or revoked_at < clock_timestamp() - interval '1 day'
-                      limit 10000)";
-    while sqlx::query(delete).execute(writes).await?.rows_affected() > 0 {}
-    Ok(())
 }
 
 /// By what an account and the network of one of its log-ins are known again.

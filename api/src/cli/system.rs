@@ -131,6 +131,7 @@ impl System {
         erasure::keep_finishing(&app);
         app.auth().sessions.keep_swept(app.stop().clone());
         app.auth().guesses.keep_swept(app.stop().clone());
+        app.auth().api_tokens.keep_swept(app.stop().clone());
         app.auth().tokens.keep_rotated(app.stop().clone());
         self.serve(listener, routes::router(app));
         Ok((address, admin))

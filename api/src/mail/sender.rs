@@ -17,6 +17,7 @@ use super::compose::Composed;
 use super::transport::{Outgoing, Transport, Undelivered};
 use crate::config::Config;
 use crate::problem::Problem;
+use crate::sweep::keep_swept;
 
 /// How often to look when nothing is due.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
@@ -26,6 +27,11 @@ const BATCH: i64 = 8;
 const LEASE: f64 = 120.0;
 /// The first wait after a failure and the longest one, in seconds.
 const WAITS: (f64, f64) = (15.0, 3600.0);
+
+/// What is settled is kept for a month; the outbox offers nothing that old again.
+const SETTLED: &str = "delete from mail_deliveries where (position, template) in (
+    select position, template from mail_deliveries
+    where status <> 'due' and created_at < clock_timestamp() - interval '30 days' limit 10000)";
 
 /// Sends what the log calls for.
 #[derive(Clone)]
@@ -160,6 +166,7 @@ impl MailSender {
 
 /// Sends what is due until `stop`.
 pub fn keep_sending(sender: MailSender, stop: CancellationToken) -> tokio::task::JoinHandle<()> {
+    keep_swept(sender.writes.clone(), "mail deliveries", SETTLED, stop.clone());
     tokio::spawn(async move {
         while !stop.is_cancelled() {
             let pause = match sender.round().await {
