@@ -11,7 +11,7 @@ const AUTH: &str = "CAPITUNE_RATE_LIMIT_AUTH";
 const GENERAL: &str = "CAPITUNE_RATE_LIMIT_GENERAL";
 
 /// Tests count within one window: they begin when enough of the minute is left.
-async fn begin_of_a_window() {
+pub async fn begin_of_a_window() {
     loop {
         let seconds = chrono::Utc::now().timestamp() % 60;
         if seconds < 35 {

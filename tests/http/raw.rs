@@ -30,6 +30,17 @@ impl Raw {
         let _ = timeout(Duration::from_secs(5), self.stream.write_all(bytes.as_ref())).await;
     }
 
+    /// The status of the next answer, as soon as its first line has come.
+    pub async fn status(&mut self) -> u16 {
+        let mut line = Vec::new();
+        // An interim answer is followed by an empty line.
+        while line.len() < 3 || !line.ends_with(b"\r\n") {
+            line.push(timeout(super::SOON, self.stream.read_u8()).await.expect("no answer comes").unwrap());
+        }
+        let line = String::from_utf8_lossy(&line);
+        *statuses(&line).first().unwrap_or_else(|| panic!("{line} is no status"))
+    }
+
     /// What comes until the server hangs up, or until it is silent for `patience`; and whether it hung up.
     pub async fn receive(&mut self, patience: Duration) -> (String, bool) {
         let mut received = Vec::new();
