@@ -21,7 +21,7 @@ const JUDGED: usize = 32;
 const ACCOUNTS: usize = 64;
 const CRUD: &str = "bare axum + sqlx CRUD";
 const STOCK: &str = "axum over stock cqrs-es";
-const SELECT: &str = "bare handler, same query";
+const SELECT: &str = "bare handler, plain SELECT";
 
 /// The whole section.
 pub async fn measure(report: &mut Report, servers: &Servers, pace: Pace) {
