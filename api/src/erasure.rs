@@ -88,6 +88,12 @@ async fn finish(app: &App, id: Uuid) -> Result<(), Problem> {
     if let Some(mailbox) = app.mailbox() {
         mailbox.forget(id).map_err(|error| StoreError::Unavailable(error.to_string()))?;
     }
+    // An address that was taken while the erasure was under way.
+    sqlx::query("delete from claims where kind = $1 and owner = $2")
+        .bind(ADDRESS)
+        .bind(id)
+        .execute(app.writes())
+        .await?;
     sqlx::query("delete from credentials where account_id = $1").bind(id).execute(app.writes()).await?;
     sqlx::query("update erasures set finished_at = clock_timestamp() where person_id = $1 and finished_at is null")
         .bind(id)

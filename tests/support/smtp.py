@@ -2,8 +2,9 @@
 
 usage: smtp.py DIRECTORY PORT
 Writes its port to DIRECTORY/port, and each accepted message to DIRECTORY/<n>.eml. Before each message it takes the
-first line out of DIRECTORY/faults: "4xx", "5xx", "slow", "break" (closes in mid-message), "lost" (accepts, then
-closes without an answer) or "ok". It ends with its standard input.
+first line out of DIRECTORY/faults: "4xx", "5xx", "530", "slow", "break" (closes in mid-message), "lost" (accepts, then
+closes without an answer), "held" (closes without an answer or the message, once there is DIRECTORY/release) or "ok". It
+ends with its standard input.
 """
 import asyncio
 import os
@@ -46,8 +47,15 @@ class Handler:
             return "451 try again later"
         if fault == "5xx":
             return "554 not here"
+        if fault == "530":
+            return "530 who are you?"
+        if fault == "held":
+            while not os.path.exists(os.path.join(directory, "release")):
+                await asyncio.sleep(0.05)
+            server.transport.abort()
+            return "451 too late"
         if fault == "slow":
-            await asyncio.sleep(60)
+            await asyncio.sleep(600)
         keep(envelope.content)
         if fault == "lost":
             server.transport.abort()

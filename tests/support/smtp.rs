@@ -42,9 +42,15 @@ impl SmtpServer {
         format!("smtp://127.0.0.1:{}", self.port)
     }
 
-    /// Makes it fail at the next messages, one fault each: `4xx`, `5xx`, `slow`, `break` or `lost`; `ok` lets one pass.
+    /// Makes it fail at the next messages, one fault each: `4xx`, `5xx`, `530`, `slow`, `break`, `lost` or `held`; `ok` lets
+    /// one pass.
     pub fn fail(&self, faults: &[&str]) {
         std::fs::write(self.directory.path().join("faults"), faults.join("\n")).unwrap();
+    }
+
+    /// Lets go of the messages that are held, none of which is accepted.
+    pub fn release(&self) {
+        std::fs::write(self.directory.path().join("release"), "").unwrap();
     }
 
     /// Whether every fault was met.

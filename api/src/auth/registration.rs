@@ -75,9 +75,9 @@ pub async fn open_verified_account(
     let id = Uuid::now_v7();
     let roles = [Role::Applicant].into_iter().collect();
     let actor = Actor { id, roles, organization: DEFAULT_ORGANIZATION };
-    let registration = Registration { email, password: None, name, locale: None, first_admin: false };
+    let registration = Registration { email: email.clone(), password: None, name, locale: None, first_admin: false };
     register(app, id, registration, context(actor)).await?;
-    let verified = AccountCommand::VerifyAddress { at: chrono::Utc::now() };
+    let verified = AccountCommand::VerifyAddress { email, at: chrono::Utc::now() };
     let done = app.commands().execute::<Account>(id, verified, context(actor)).await;
     done.map_err(command_problem::<Account>)?;
     Ok(id)

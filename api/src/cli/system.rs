@@ -185,8 +185,13 @@ impl System {
 fn transport(config: &Config) -> Result<Option<Transport>, CliError> {
     match (&config.smtp_url, &config.servers) {
         (Some(url), _) => Ok(Some(Transport::smtp(url.expose())?)),
-        (None, config::Servers::Embedded) => Ok(Some(Transport::Mailbox(Mailbox::beside(&config.data_dir)))),
-        (None, config::Servers::Given { .. }) => Ok(None),
+        (None, config::Servers::Embedded) => {
+            Ok(Some(Transport::Mailbox(Mailbox::beside(&config.data_dir, &config.public_url))))
+        }
+        (None, config::Servers::Given { .. }) => {
+            tracing::warn!("no mail is sent: CAPITUNE_SMTP_URL is not set");
+            Ok(None)
+        }
     }
 }
 

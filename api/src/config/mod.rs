@@ -31,7 +31,7 @@ pub use web_origin::{NoWebOrigin, WebOrigin};
 
 use source::Source;
 
-use crate::mail::Transport;
+use crate::mail::{Transport, is_here};
 
 /// Every setting of a process, checked.
 #[derive(Debug, Clone)]
@@ -285,7 +285,11 @@ fn list<T: FromStr>(text: &str) -> Option<Vec<T>> {
 }
 
 fn smtp_url(text: &str) -> Option<Secret> {
-    Transport::smtp(text).ok().map(|_| Secret(text.to_owned()))
+    let url = reqwest::Url::parse(text).ok()?;
+    let encrypted = url.scheme() == "smtps" || url.query_pairs().any(|pair| pair == ("tls".into(), "required".into()));
+    // No password goes over a network in clear.
+    let safe = encrypted || url.password().is_none() || url.host_str().is_some_and(is_here);
+    Transport::smtp(text).ok().filter(|_| safe).map(|_| Secret(text.to_owned()))
 }
 
 fn public_url(text: &str) -> Option<String> {

@@ -104,7 +104,7 @@ pub(super) static REQUIRE_VERIFIED_EMAIL: Setting = setting(
 pub(super) static SMTP_URL: Setting = secret(setting(
     "CAPITUNE_SMTP_URL",
     "",
-    "an smtp:// or smtps:// URL; smtp://…?tls=required for STARTTLS",
+    "an smtp:// or smtps:// URL; smtp://…?tls=required for STARTTLS, without which no password goes to another machine",
     "the server that mail is sent by; without one the embedded system keeps it for its developer, others send none",
 ));
 pub(super) static MAIL_FROM: Setting = setting(

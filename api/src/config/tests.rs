@@ -75,9 +75,27 @@ fn a_secret_is_in_no_refusal_and_no_debug_output() {
         ("NATS_URL", "nats://hunter2@host"),
         ("CAPITUNE_MASTER_KEY", KEY),
         ("CAPITUNE_ADMIN_EMAIL", "hunter2@example.org"),
+        ("CAPITUNE_SMTP_URL", "smtps://ada:hunter2@mail.example"),
         ("CAPITUNE_ADMIN_PASSWORD", "hunter2"),
     ];
     assert!(!format!("{:?}", config(&secret).unwrap()).contains("hunter2"));
+}
+
+#[test]
+fn a_password_for_mail_goes_over_no_network_in_clear() {
+    let smtp = |url: &str| config(&[("CAPITUNE_SMTP_URL", url)]);
+    for clear in ["smtp://ada:hunter2@mail.example", "smtp://ada:hunter2@mail.example:587?tls=opportunistic"] {
+        let refusal = smtp(clear).unwrap_err().to_string();
+        assert!(refusal.contains("CAPITUNE_SMTP_URL") && !refusal.contains("hunter2"), "{refusal}");
+    }
+    for safe in [
+        "smtps://ada:hunter2@mail.example",
+        "smtp://ada:hunter2@mail.example:587?tls=required",
+        "smtp://ada:hunter2@127.0.0.1:1025",
+        "smtp://mail.example",
+    ] {
+        assert!(smtp(safe).is_ok(), "{safe}");
+    }
 }
 
 #[test]

@@ -13,7 +13,7 @@ use crate::auth::{address_hash, stream};
 
 /// How long a link is good.
 const VERIFY_WITHIN: TimeDelta = TimeDelta::days(3);
-const RESET_WITHIN: TimeDelta = TimeDelta::hours(1);
+pub(super) const RESET_WITHIN: TimeDelta = TimeDelta::hours(1);
 
 /// A message and the address it goes to.
 pub(super) struct Composed {
@@ -39,7 +39,8 @@ impl MailSender {
                 Some(format!("{}/api/auth/verify-email?token={token}", self.public_url))
             }
             Template::ResetPassword => {
-                let bound_to = self.password_hash(id).await?;
+                let password_hash = self.password_hash(id).await?;
+                let bound_to = link::resetting(vault, &address, password_hash.as_deref());
                 let token = link::issue(vault, Purpose::ResetPassword, id, now + RESET_WITHIN, &bound_to);
                 Some(format!("{}/reset-password?token={token}", self.public_url))
             }
@@ -49,17 +50,17 @@ impl MailSender {
             Template::AddressChanged => self.address_before(delivery).await?,
             _ => Some(address),
         };
-        let name = account.name().and_then(|name| name.get()).cloned().unwrap_or_default();
+        // Whoever has not proved the address could make us say anything by a name, to anybody.
+        let proved = account.is_verified() && template != Template::AddressChanged;
+        let name = account.name().and_then(|name| name.get()).filter(|_| proved);
         let locale = account.locale().unwrap_or(Locale::Fr);
-        let letter = Letter::write(template, locale, &name, link.as_deref());
+        let letter = Letter::write(template, locale, name.map(String::as_str), link.as_deref());
         Ok(to.map(|to| Composed { to, letter }))
     }
 
-    /// What a token for a new password is bound to, so that it is good once.
-    async fn password_hash(&self, account: Uuid) -> Result<Vec<u8>, StoreError> {
+    async fn password_hash(&self, account: Uuid) -> Result<Option<String>, StoreError> {
         let hash = "select password_hash from credentials where account_id = $1";
-        let hash: Option<String> = sqlx::query_scalar(hash).bind(account).fetch_optional(&self.writes).await?;
-        Ok(hash.unwrap_or_default().into_bytes())
+        Ok(sqlx::query_scalar(hash).bind(account).fetch_optional(&self.writes).await?)
     }
 
     /// The address that was replaced by the event that a delivery stands for.

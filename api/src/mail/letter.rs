@@ -24,20 +24,21 @@ pub struct Letter {
 }
 
 impl Letter {
-    /// The message to somebody of this name, with the link that its template calls for.
-    pub fn write(template: Template, locale: Locale, name: &str, link: Option<&str>) -> Self {
+    /// The message to somebody, by name where that is known, with the link that its template calls for.
+    pub fn write(template: Template, locale: Locale, name: Option<&str>, link: Option<&str>) -> Self {
         let Content { subject, lines, action } = content(template, locale);
         let (greeting, closing, language) = match locale {
             Locale::Fr => ("Bonjour", "Capitune — ce message vous a été envoyé automatiquement.", "fr"),
             Locale::En => ("Hello", "Capitune — this message was sent to you automatically.", "en"),
         };
         let link = action.zip(link);
-        let mut text = format!("{greeting} {name},\n\n{}\n", lines.join("\n\n"));
+        let greeting = name.map_or_else(|| greeting.to_owned(), |name| format!("{greeting} {name}"));
+        let mut text = format!("{greeting},\n\n{}\n", lines.join("\n\n"));
         let paragraphs: String = lines.iter().map(|line| format!("<p>{}</p>\n", encode_safe(line))).collect();
         let mut html = format!(
             "<!doctype html>\n<html lang=\"{language}\">\n<body style=\"font-family: sans-serif\">\n\
-             <p>{greeting} {},</p>\n{paragraphs}",
-            encode_safe(name)
+             <p>{},</p>\n{paragraphs}",
+            encode_safe(&greeting)
         );
         if let Some((action, link)) = link {
             text.push_str(&format!("\n{action}:\n{link}\n"));
@@ -183,8 +184,8 @@ mod tests {
     #[test]
     fn every_message_speaks_both_languages() {
         for template in Template::ALL {
-            let french = Letter::write(template, Locale::Fr, "Ada", Some("https://x/y?z=1&a=2"));
-            let english = Letter::write(template, Locale::En, "Ada", Some("https://x/y?z=1&a=2"));
+            let french = Letter::write(template, Locale::Fr, Some("Ada"), Some("https://x/y?z=1&a=2"));
+            let english = Letter::write(template, Locale::En, Some("Ada"), Some("https://x/y?z=1&a=2"));
             assert_ne!(french.subject, english.subject);
             assert!(french.text.starts_with("Bonjour Ada,") && english.text.starts_with("Hello Ada,"));
             assert!(french.html.contains("lang=\"fr\"") && english.html.contains("lang=\"en\""));
@@ -195,8 +196,10 @@ mod tests {
     }
 
     #[test]
-    fn a_name_is_no_markup() {
-        let letter = Letter::write(Template::Suspended, Locale::En, "<script>alert(1)</script>", None);
+    fn a_name_is_no_markup_and_may_be_missing() {
+        let nobody = Letter::write(Template::Suspended, Locale::En, None, None);
+        assert!(nobody.text.starts_with("Hello,\n") && nobody.html.contains("<p>Hello,</p>"));
+        let letter = Letter::write(Template::Suspended, Locale::En, Some("<script>alert(1)</script>"), None);
         assert!(!letter.html.contains("<script>"));
         assert!(letter.html.contains("&lt;script&gt;"));
     }

@@ -6,6 +6,7 @@ use chrono::{DateTime, Utc};
 use event_store::Vault;
 use uuid::Uuid;
 
+use crate::auth::address_hash;
 use crate::extract::same;
 
 const ACCOUNT: usize = 16;
@@ -17,7 +18,7 @@ const TAG: usize = 32;
 pub enum Purpose {
     /// Proves an address; bound to that address's hash.
     VerifyAddress,
-    /// Replaces a forgotten password; bound to the present one's hash, so good once.
+    /// Replaces a forgotten password; bound to [`resetting`], so good once.
     ResetPassword,
 }
 
@@ -28,6 +29,13 @@ impl Purpose {
             Self::ResetPassword => "mail.reset",
         }
     }
+}
+
+/// What a token that replaces a password is bound to: the address that it is sent to, which it proves, and the hash of
+/// the password, which it ends.
+pub fn resetting(vault: &Vault, email: &str, password_hash: Option<&str>) -> Vec<u8> {
+    // The hash of the address has a fixed length.
+    [address_hash(vault, email).as_slice(), password_hash.unwrap_or_default().as_bytes()].concat()
 }
 
 /// A token for `account` until `expires`, bound to a value that is not in it.

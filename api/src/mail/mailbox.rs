@@ -1,8 +1,10 @@
 //! Where messages go when there is no SMTP server: a directory that a developer reads.
 
 use std::io;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
+use axum::http::uri::Authority;
 use chrono::{DateTime, SubsecRound, Utc};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -16,6 +18,7 @@ const KEPT: usize = 500;
 #[derive(Debug, Clone)]
 pub struct Mailbox {
     directory: PathBuf,
+    shown: bool,
 }
 
 /// A message in the mailbox.
@@ -38,10 +41,18 @@ pub struct KeptMessage {
 
 impl Mailbox {
     /// The mailbox beside this data directory, and not in it: nothing personal is in clear there.
-    pub fn beside(data_dir: &Path) -> Self {
+    /// Shown over HTTP only where the instance is reached as `public_url` on this machine itself: through a proxy, anybody
+    /// may look like somebody who sits here.
+    pub fn beside(data_dir: &Path, public_url: &str) -> Self {
         let mut name = data_dir.file_name().unwrap_or_default().to_owned();
         name.push("-mailbox");
-        Self { directory: data_dir.with_file_name(name) }
+        let authority = public_url.split('/').nth(2).unwrap_or_default();
+        Self { directory: data_dir.with_file_name(name), shown: is_here(authority) }
+    }
+
+    /// Whether it is shown over HTTP.
+    pub fn is_shown(&self) -> bool {
+        self.shown
     }
 
     /// Where it is.
@@ -55,6 +66,10 @@ impl Mailbox {
     /// When the directory cannot be written to.
     pub fn keep(&self, account: Uuid, name: &str, message: KeptMessage) -> io::Result<()> {
         std::fs::create_dir_all(&self.directory)?;
+        let known = format!("-{account}-{name}.json");
+        if self.names()?.iter().any(|name| name.ends_with(&known)) {
+            return Ok(());
+        }
         let at = message.at.trunc_subsecs(3);
         let id = format!("{}-{account}-{name}", at.format("%Y%m%dT%H%M%S%3f"));
         let file = self.directory.join(format!("{id}.json"));
@@ -106,6 +121,13 @@ impl Mailbox {
     }
 }
 
+/// Whether a host, with or without a port, is this machine, by a name that no resolver can take for another.
+pub fn is_here(authority: &str) -> bool {
+    let authority = authority.parse::<Authority>();
+    let host = authority.as_ref().map(|authority| authority.host().trim_matches(['[', ']'])).unwrap_or_default();
+    host == "localhost" || host.parse::<IpAddr>().is_ok_and(|host| host.is_loopback())
+}
+
 fn gone(error: io::Error) -> io::Result<()> {
     if error.kind() == io::ErrorKind::NotFound { Ok(()) } else { Err(error) }
 }
@@ -123,7 +145,7 @@ mod tests {
     #[test]
     fn messages_are_kept_forgotten_and_never_without_end() {
         let directory = tempfile::tempdir().unwrap();
-        let mailbox = Mailbox::beside(&directory.path().join("data"));
+        let mailbox = Mailbox::beside(&directory.path().join("data"), "http://localhost:3001");
         assert!(mailbox.messages().unwrap().is_empty());
         let (ada, eve) = (Uuid::now_v7(), Uuid::now_v7());
         mailbox.keep(eve, "1", message("to Eve")).unwrap();
@@ -132,8 +154,23 @@ mod tests {
         }
         assert_eq!(mailbox.messages().unwrap().len(), KEPT);
         mailbox.keep(eve, "2", message("to Eve")).unwrap();
+        mailbox.keep(eve, "2", message("to Eve again")).unwrap();
+        assert_eq!(mailbox.messages().unwrap().len(), KEPT);
         assert_eq!(mailbox.messages().unwrap()[0].subject, "to Eve");
         mailbox.forget(ada).unwrap();
         assert_eq!(mailbox.messages().unwrap().len(), 1);
+    }
+
+    #[test]
+    fn it_is_shown_where_nobody_but_this_machine_is_the_instance() {
+        let shown = |public_url: &str| Mailbox::beside(Path::new("/data"), public_url).is_shown();
+        for here in ["http://127.0.0.1:3001", "http://localhost", "https://[::1]:3001/app", "http://127.8.0.1"] {
+            assert!(shown(here), "{here}");
+        }
+        for elsewhere in
+            ["https://capitune.example", "http://localhost.example", "http://127.0.0.1.example", "http://10.0.0.1"]
+        {
+            assert!(!shown(elsewhere), "{elsewhere}");
+        }
     }
 }

@@ -7,6 +7,6 @@ mod mailbox;
 mod sender;
 mod transport;
 
-pub use mailbox::{KeptMessage, Mailbox};
+pub use mailbox::{KeptMessage, Mailbox, is_here};
 pub use sender::{MailSender, keep_sending};
 pub use transport::Transport;

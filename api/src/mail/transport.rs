@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use chrono::Utc;
+use lettre::message::header::{HeaderName, HeaderValue};
 use lettre::message::{Mailbox as Address, MultiPart};
 use lettre::{AsyncSmtpTransport, AsyncTransport, Message, Tokio1Executor};
 use uuid::Uuid;
@@ -10,8 +11,10 @@ use uuid::Uuid;
 use super::letter::Letter;
 use super::mailbox::{KeptMessage, Mailbox};
 
-/// How long any step of a conversation with a server may take.
-const PATIENCE: Duration = Duration::from_secs(20);
+/// How long a server may take to let us in.
+const CONNECTING: Duration = Duration::from_secs(20);
+/// How long it may take for a message in all.
+const PATIENCE: Duration = Duration::from_secs(45);
 
 /// How messages leave.
 #[derive(Clone)]
@@ -51,7 +54,7 @@ impl Transport {
     /// # Errors
     /// When the URL is none.
     pub fn smtp(url: &str) -> Result<Self, lettre::transport::smtp::Error> {
-        let transport = AsyncSmtpTransport::<Tokio1Executor>::from_url(url)?.timeout(Some(PATIENCE)).build();
+        let transport = AsyncSmtpTransport::<Tokio1Executor>::from_url(url)?.timeout(Some(CONNECTING)).build();
         Ok(Self::Smtp(Box::new(transport)))
     }
 
@@ -62,7 +65,7 @@ impl Transport {
     pub async fn send(&self, outgoing: Outgoing<'_>) -> Result<(), Undelivered> {
         match self {
             Self::Smtp(smtp) => {
-                let sending = tokio::time::timeout(PATIENCE * 3, smtp.send(message(outgoing)?));
+                let sending = tokio::time::timeout(PATIENCE, smtp.send(message(outgoing)?));
                 let sent = sending.await.map_err(|_| Undelivered { class: "timeout", permanent: false })?;
                 sent.map(drop).map_err(|error| undelivered(&error))
             }
@@ -77,24 +80,31 @@ fn message(outgoing: Outgoing<'_>) -> Result<Message, Undelivered> {
     let to = to.parse().map_err(|_| refused("address"))?;
     let domain = from.email.domain();
     let body = MultiPart::alternative_plain_html(letter.text, letter.html);
-    Message::builder()
+    let mut message = Message::builder()
         .from(from.clone())
         .to(Address::new(None, to))
         .subject(letter.subject)
         // The same each time, so that a message that was accepted twice is shown once.
         .message_id(Some(format!("<{name}@{domain}>")))
         .multipart(body)
-        .map_err(|_| refused("content"))
+        .map_err(|_| refused("content"))?;
+    // No holiday notice answers it (RFC 3834).
+    let automatic = HeaderName::new_from_ascii_str("Auto-Submitted");
+    message.headers_mut().insert_raw(HeaderValue::new(automatic, "auto-generated".to_owned()));
+    Ok(message)
 }
 
 fn undelivered(error: &lettre::transport::smtp::Error) -> Undelivered {
+    // What it says of our own credentials (RFC 4954) says nothing of the message, and can be mended.
+    let credentials = error.status().is_some_and(|code| matches!(u16::from(code), 530 | 534 | 535 | 538));
     let class = match error {
+        _ if credentials => "credentials",
         error if error.is_permanent() => "refused",
         error if error.is_transient() => "deferred",
         error if error.is_timeout() => "timeout",
         _ => "connection",
     };
-    Undelivered { class, permanent: error.is_permanent() }
+    Undelivered { class, permanent: error.is_permanent() && !credentials }
 }
 
 fn keep(mailbox: &Mailbox, outgoing: Outgoing<'_>) -> Result<(), Undelivered> {

@@ -15,7 +15,7 @@ use serde_json::json;
 use crate::answer::json as json_answer;
 use crate::app::App;
 use crate::extract::accepts;
-use crate::mail::{KeptMessage, Mailbox};
+use crate::mail::{KeptMessage, Mailbox, is_here};
 use crate::metadata::RequestInfo;
 use crate::problem::{Problem, codes};
 
@@ -27,14 +27,16 @@ pub fn router() -> Router<App> {
     Router::new().route("/dev/mailbox", get(list)).route("/dev/mailbox/{id}", get(show))
 }
 
+/// What a proxy adds, in whose name everybody would sit here.
+const FORWARDED: [&str; 4] = ["forwarded", "via", "x-forwarded-for", "x-real-ip"];
+
 /// The mailbox, for who sits at this machine: no name of another host leads here, whatever a resolver says.
 fn mailbox<'a>(app: &'a App, info: &RequestInfo, headers: &HeaderMap) -> Result<&'a Mailbox, Problem> {
     let address = info.client.as_ref().and_then(|client| client.address.parse::<IpAddr>().ok());
-    let host = headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
-    let host = host.rsplit_once(':').map_or(host, |(host, _)| host).trim_matches(['[', ']']);
-    let here = host == "localhost" || host.parse::<IpAddr>().is_ok_and(|host| host.is_loopback());
-    let local = here && address.is_some_and(|address| address.is_loopback());
-    app.mailbox().filter(|_| local).ok_or_else(|| Problem::new(&codes::ROUTE_NOT_FOUND))
+    let named = headers.get(HOST).and_then(|host| host.to_str().ok()).is_some_and(is_here);
+    let forwarded = FORWARDED.iter().any(|name| headers.contains_key(*name));
+    let local = named && !forwarded && address.is_some_and(|address| address.is_loopback());
+    app.mailbox().filter(|mailbox| local && mailbox.is_shown()).ok_or_else(|| Problem::new(&codes::ROUTE_NOT_FOUND))
 }
 
 fn messages(mailbox: &Mailbox) -> Result<Vec<KeptMessage>, Problem> {

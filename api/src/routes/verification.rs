@@ -5,8 +5,8 @@ use axum::http::StatusCode;
 use axum::http::header::{ACCEPT, CONTENT_SECURITY_POLICY};
 use axum::response::{Html, IntoResponse, Response};
 use chrono::Utc;
-use commands::Context;
-use domain::account::{Account, AccountCommand};
+use commands::{CommandError, Context};
+use domain::account::{Account, AccountCommand, AccountError};
 use domain::{Actor, Role};
 use event_store::Claim;
 use serde::{Deserialize, Serialize};
@@ -18,7 +18,7 @@ use uuid::Uuid;
 use crate::answer::{Answered, CommandDone, json};
 use crate::app::App;
 use crate::auth::{ADDRESS, address_hash, check_password};
-use crate::error::command_problem;
+use crate::error::{command_problem, not_found};
 use crate::extract::{CommandRequest, PublicQuery, PublicRequest};
 use crate::mail::link::{self, Purpose};
 use crate::problem::{Language, Problem, codes};
@@ -55,14 +55,18 @@ async fn verify(State(app): State<App>, request: PublicQuery<Link>) -> Result<Re
     let token = &request.parameters.token;
     let id = link::account_of(token).ok_or_else(invalid)?;
     let (account, _) = app.commands().state::<Account>(id).await?;
-    let email = account.email().and_then(|email| email.get()).filter(|_| account.is_active());
-    let bound_to = address_hash(app.vault(), email.ok_or_else(invalid)?);
+    let email = account.email().and_then(|email| email.get()).filter(|_| account.is_active()).ok_or_else(invalid)?;
+    let bound_to = address_hash(app.vault(), email);
     if !link::is_good(app.vault(), Purpose::VerifyAddress, token, Utc::now(), &bound_to) {
         return Err(invalid());
     }
     let context = request.context(owner(id));
-    let done = app.commands().execute::<Account>(id, AccountCommand::VerifyAddress { at: Utc::now() }, context).await;
-    done.map_err(command_problem::<Account>)?;
+    let command = AccountCommand::VerifyAddress { email: email.clone(), at: Utc::now() };
+    app.commands().execute::<Account>(id, command, context).await.map_err(|error| match error {
+        // It changed meanwhile.
+        CommandError::Rejected(AccountError::OtherAddress) => invalid(),
+        error => command_problem::<Account>(error),
+    })?;
     app.auth().accounts.forget(id).await;
     let browser = request.headers.get(ACCEPT).and_then(|accept| accept.to_str().ok());
     if browser.is_some_and(|accept| accept.contains("text/html")) {
@@ -136,14 +140,19 @@ async fn change(State(app): State<App>, request: CommandRequest<ChangeAddress>) 
         return Err(Problem::new(&codes::AUTH_WRONG_PASSWORD));
     }
     let (account, _) = app.commands().state::<Account>(id).await?;
-    let before = account.email().and_then(|email| email.get()).map(|email| address_hash(app.vault(), email));
-    let after = address_hash(app.vault(), &email);
+    let before = account.email().and_then(|email| email.get()).ok_or_else(not_found::<Account>)?.clone();
+    let (given_back, taken) = (address_hash(app.vault(), &before), address_hash(app.vault(), &email));
     let claim = |value, release| Claim { kind: ADDRESS, value, owner: id, release };
     // The same address in other letters stays claimed.
-    let claims = match before {
-        Some(before) if before == after => Vec::new(),
-        before => before.map(|before| claim(before, true)).into_iter().chain([claim(after, false)]).collect(),
+    let claims = match given_back == taken {
+        true => Vec::new(),
+        false => vec![claim(given_back, true), claim(taken, false)],
     };
-    let command = AccountCommand::ChangeAddress { email, at: Utc::now() };
-    app.execute_with::<Account>(id, command, claims, order).await
+    let command = AccountCommand::ChangeAddress { before, email, at: Utc::now() };
+    let answer = app.execute_with::<Account>(id, command, claims, order).await;
+    answer.map_err(|problem| match *problem.code() == codes::LINK_INVALID {
+        // Another change came first, and with it other claims.
+        true => Problem::new(&codes::COMMAND_CONTENTION).with_retry_after(1),
+        false => problem,
+    })
 }

@@ -27,18 +27,18 @@ pub enum AccountCommand {
     EditProfile { name: Option<String>, locale: Option<Locale>, at: DateTime<Utc> },
     /// Asks for a message that proves the address.
     RequestVerification { at: DateTime<Utc> },
-    /// Proves the address; the caller has checked the proof.
-    VerifyAddress { at: DateTime<Utc> },
-    /// Takes another address, which is then to be proved.
-    ChangeAddress { email: String, at: DateTime<Utc> },
+    /// Proves the address `email`; the caller has checked the proof.
+    VerifyAddress { email: String, at: DateTime<Utc> },
+    /// Takes another address in the place of `before`, which is given back with it; the new one is then to be proved.
+    ChangeAddress { before: String, email: String, at: DateTime<Utc> },
     /// Tells that somebody tried to register with its address.
     NoteAddressReuse { at: DateTime<Utc> },
     /// Tells that the owner replaced the password.
     ChangePassword { at: DateTime<Utc> },
     /// Asks for a message by which a forgotten password can be replaced.
     RequestPasswordReset { at: DateTime<Utc> },
-    /// Tells that a forgotten password was replaced; the caller has checked the proof.
-    ResetPassword { at: DateTime<Utc> },
+    /// Tells that a forgotten password was replaced by what was sent to `email`; the caller has checked the proof.
+    ResetPassword { email: String, at: DateTime<Utc> },
     /// Tells that logging in takes a second factor from now on.
     EnableTotp { at: DateTime<Utc> },
     /// Tells that it no longer does.

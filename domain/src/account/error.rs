@@ -17,6 +17,9 @@ pub enum AccountError {
     /// The command's content is wrong.
     #[error("some of the account's fields cannot be accepted")]
     Invalid(Vec<FieldError>),
+    /// What was said of the address is said of another than the account has now.
+    #[error("the account has another address now")]
+    OtherAddress,
     /// There is nothing left to prove.
     #[error("the e-mail address is verified already")]
     AlreadyVerified,
@@ -41,6 +44,7 @@ impl Rejection for AccountError {
             Self::AlreadyRegistered => "account.already_registered",
             Self::AddressTaken => "account.address_taken",
             Self::Invalid(_) => "account.invalid",
+            Self::OtherAddress => "link.invalid",
             Self::AlreadyVerified => "account.already_verified",
             Self::Suspended => "account.suspended",
             Self::OwnRights => "account.own_rights",
@@ -55,6 +59,7 @@ impl Rejection for AccountError {
             Self::AlreadyRegistered => "ce compte est déjà inscrit",
             Self::AddressTaken => "cette adresse e-mail a déjà un compte",
             Self::Invalid(_) => "certains champs du compte ne peuvent pas être acceptés",
+            Self::OtherAddress => "le compte a maintenant une autre adresse",
             Self::AlreadyVerified => "cette adresse e-mail est déjà vérifiée",
             Self::Suspended => "ce compte est suspendu",
             Self::OwnRights => "un administrateur ne peut ni se suspendre ni se retirer le rôle d'administrateur",
@@ -70,6 +75,7 @@ impl Rejection for AccountError {
             Self::Invalid(errors) => RejectionKind::Invalid(errors.clone()),
             Self::AlreadyRegistered
             | Self::AddressTaken
+            | Self::OtherAddress
             | Self::AlreadyVerified
             | Self::Suspended
             | Self::OwnRights

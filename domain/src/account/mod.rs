@@ -17,7 +17,7 @@ use crate::access::{Actor, Denial, Resource, Role, Roles, can};
 use crate::aggregate::Aggregate;
 use crate::personal::Personal;
 use crate::rejection::check_text;
-use profile::check_email;
+use profile::{Asked, check_email};
 
 /// The state of an account.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -126,7 +126,7 @@ impl Aggregate for Account {
                     totp: false,
                     erased: false,
                     erasure: None,
-                    asked: None,
+                    asked: Asked::default(),
                 }));
             }
             (Self::Absent, _) => {}

@@ -3,7 +3,7 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use uuid::Uuid;
 
-use super::{AccountCommand, AccountError, AccountEvent, Locale};
+use super::{AccountCommand, AccountError, AccountEvent, Locale, canonical_address};
 use crate::access::{Role, Roles};
 use crate::change::Change;
 use crate::personal::Personal;
@@ -29,8 +29,16 @@ pub struct Profile {
     pub(super) erased: bool,
     /// The admin who asked for its erasure, and when; another has to agree.
     pub(super) erasure: Option<(Uuid, DateTime<Utc>)>,
-    /// When a message was last asked for by whoever knows the address.
-    pub(super) asked: Option<DateTime<Utc>>,
+    /// What was asked for by whoever knows the address.
+    pub(super) asked: Asked,
+}
+
+/// When each kind of message was last asked for: one kind must not keep another from its owner.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Asked {
+    verification: Option<DateTime<Utc>>,
+    reuse: Option<DateTime<Utc>>,
+    reset: Option<DateTime<Utc>>,
 }
 
 impl Profile {
@@ -51,15 +59,25 @@ impl Profile {
             AccountCommand::EditProfile { .. } if !self.active => Err(AccountError::Suspended),
             AccountCommand::EditProfile { name, locale, at } => self.edit(name, locale, at),
             AccountCommand::ChangeAddress { .. } if !self.active => Err(AccountError::Suspended),
-            AccountCommand::ChangeAddress { email, at } => self.change_address(email, at),
+            AccountCommand::ChangeAddress { before, .. } if !self.goes_by(&before) => Err(AccountError::OtherAddress),
+            AccountCommand::ChangeAddress { email, at, .. } => self.change_address(email, at),
             AccountCommand::RequestVerification { .. } if self.verified => Err(AccountError::AlreadyVerified),
-            AccountCommand::RequestVerification { at } => self.ask(AccountEvent::VerificationRequested { at }),
+            AccountCommand::RequestVerification { at } => {
+                self.ask(self.asked.verification, AccountEvent::VerificationRequested { at })
+            }
+            AccountCommand::VerifyAddress { email, .. } if !self.goes_by(&email) => Err(AccountError::OtherAddress),
             AccountCommand::VerifyAddress { .. } if self.verified => Ok(vec![]),
-            AccountCommand::VerifyAddress { at } => self.note(AccountEvent::AddressVerified { at }),
-            AccountCommand::NoteAddressReuse { at } => self.ask(AccountEvent::AddressReused { at }),
+            AccountCommand::VerifyAddress { at, .. } => self.note(AccountEvent::AddressVerified { at }),
+            AccountCommand::NoteAddressReuse { at } => self.ask(self.asked.reuse, AccountEvent::AddressReused { at }),
             AccountCommand::ChangePassword { at } => self.note(AccountEvent::PasswordChanged { at }),
-            AccountCommand::RequestPasswordReset { at } => self.ask(AccountEvent::PasswordResetRequested { at }),
-            AccountCommand::ResetPassword { at } => self.note(AccountEvent::PasswordReset { at }),
+            AccountCommand::RequestPasswordReset { at } => {
+                self.ask(self.asked.reset, AccountEvent::PasswordResetRequested { at })
+            }
+            AccountCommand::ResetPassword { email, at } => match self.goes_by(&email) {
+                true => self.note(AccountEvent::PasswordReset { at }),
+                // The address changed on the way: the password is another all the same, and nothing is proved.
+                false => self.note(AccountEvent::PasswordChanged { at }),
+            },
             AccountCommand::EnableTotp { .. } if self.totp => Ok(vec![]),
             AccountCommand::EnableTotp { at } => self.note(AccountEvent::TotpEnabled { at }),
             AccountCommand::DisableTotp { .. } if !self.totp => Ok(vec![]),
@@ -100,9 +118,13 @@ impl Profile {
     }
 
     /// What calls for a message to the owner, who must not be flooded by others.
-    fn ask(&self, event: AccountEvent) -> Result<Vec<AccountEvent>, AccountError> {
-        let lately = self.asked.is_some_and(|asked| event.at() - asked < BETWEEN_MESSAGES);
+    fn ask(&self, last: Option<DateTime<Utc>>, event: AccountEvent) -> Result<Vec<AccountEvent>, AccountError> {
+        let lately = last.is_some_and(|last| event.at() - last < BETWEEN_MESSAGES);
         if lately { Ok(vec![]) } else { self.note(event) }
+    }
+
+    fn goes_by(&self, email: &str) -> bool {
+        self.email.get().is_some_and(|own| canonical_address(own) == canonical_address(email))
     }
 
     fn change_address(&self, email: String, at: DateTime<Utc>) -> Result<Vec<AccountEvent>, AccountError> {
@@ -161,9 +183,9 @@ impl Profile {
 
     pub(super) fn apply(&mut self, event: &AccountEvent) {
         match event {
-            AccountEvent::VerificationRequested { at }
-            | AccountEvent::AddressReused { at }
-            | AccountEvent::PasswordResetRequested { at } => self.asked = Some(*at),
+            AccountEvent::VerificationRequested { at } => self.asked.verification = Some(*at),
+            AccountEvent::AddressReused { at } => self.asked.reuse = Some(*at),
+            AccountEvent::PasswordResetRequested { at } => self.asked.reset = Some(*at),
             AccountEvent::Registered { .. }
             | AccountEvent::PasswordChanged { .. }
             | AccountEvent::ApiTokenIssued { .. }

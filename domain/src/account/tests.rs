@@ -1,5 +1,7 @@
 //! The rules of an account, as sentences.
 
+mod addresses;
+
 use chrono::{DateTime, Utc};
 use proptest::prelude::*;
 
@@ -114,28 +116,6 @@ fn a_profile_edit_records_what_was_and_what_is() {
 }
 
 #[test]
-fn an_address_is_verified_once_and_anew_after_it_changed() {
-    let registered = registered(&[Role::Applicant]);
-    let verified = AccountEvent::AddressVerified { at: at() };
-    let changed = AccountEvent::AddressChanged { from: text("Ada@example.org"), to: text("ada@b.org"), at: at() };
-    let verify = || AccountCommand::VerifyAddress { at: at() };
-    let request = || AccountCommand::RequestVerification { at: at() };
-    let change = |email: &str| AccountCommand::ChangeAddress { email: email.to_owned(), at: at() };
-    given::<Account>([registered.clone()]).when(verify()).then([verified.clone()]);
-    given::<Account>([registered.clone(), verified.clone()]).when(verify()).then_nothing();
-    given::<Account>([registered.clone(), verified.clone()])
-        .when(request())
-        .then_rejected(AccountError::AlreadyVerified);
-    given::<Account>([registered.clone(), verified.clone()]).when(change(" ada@b.org ")).then([changed.clone()]);
-    given::<Account>([registered.clone()]).when(change("Ada@example.org")).then_nothing();
-    let state = given::<Account>([registered.clone(), verified, changed]).state();
-    assert!(!state.is_verified());
-    // Who resets a password by a message has proved to read the address.
-    let reset = given::<Account>([registered, AccountEvent::PasswordReset { at: at() }]).state();
-    assert!(reset.is_verified());
-}
-
-#[test]
 fn a_second_factor_is_switched_on_and_off() {
     let (registered, on, off) = (
         registered(&[Role::Applicant]),
@@ -154,9 +134,13 @@ fn who_is_shut_out_changes_nothing_but_takes_back_what_was_given_out() {
     let history = || given::<Account>([registered(&[Role::Applicant]), suspended()]);
     for command in [
         edit_profile("Eve", Locale::En),
-        AccountCommand::ChangeAddress { email: "eve@example.org".to_owned(), at: at() },
+        AccountCommand::ChangeAddress {
+            before: "Ada@example.org".to_owned(),
+            email: "eve@example.org".to_owned(),
+            at: at(),
+        },
         AccountCommand::ChangePassword { at: at() },
-        AccountCommand::ResetPassword { at: at() },
+        AccountCommand::ResetPassword { email: "Ada@example.org".to_owned(), at: at() },
         AccountCommand::EnableTotp { at: at() },
         AccountCommand::IssueApiToken { token: TOKEN, scopes: vec![], expires_at: at(), at: at() },
     ] {
@@ -248,18 +232,6 @@ fn no_debug_output_shows_who_it_is() {
     let account = given::<Account>([registered(&[Role::Applicant])]).state();
     let shown = format!("{account:?} {:?}", register("Ada@example.org", "Ada", false));
     assert!(!shown.contains("Ada"), "{shown}");
-}
-
-#[test]
-fn nobody_is_flooded_with_messages() {
-    let later = |minutes| at() + chrono::TimeDelta::minutes(minutes);
-    let asked = || vec![registered(&[Role::Applicant]), AccountEvent::PasswordResetRequested { at: at() }];
-    let decide = |command| given::<Account>(asked()).state().decide(command).unwrap().len();
-    assert_eq!(decide(AccountCommand::RequestPasswordReset { at: later(1) }), 0);
-    assert_eq!(decide(AccountCommand::RequestVerification { at: later(1) }), 0);
-    assert_eq!(decide(AccountCommand::NoteAddressReuse { at: later(1) }), 0);
-    assert_eq!(decide(AccountCommand::RequestPasswordReset { at: later(2) }), 1);
-    assert_eq!(decide(AccountCommand::NoteAddressReuse { at: later(2) }), 1);
 }
 
 #[test]
