@@ -118,3 +118,27 @@ async fn what_belonged_to_an_erased_person_replays_as_nothing() {
     assert_eq!(state.content().unwrap().description.as_ref().unwrap().get(), None);
     assert_eq!(state.content().unwrap().title, "A request");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_process_keeps_in_memory_what_belonged_to_an_erased_person() {
+    let url = database_url().await;
+    let (one, other) = (Node::start(&url).await, Node::start(&url).await);
+    let (ada, eve) = (one.applicant().await, one.applicant().await);
+    let (hers, eves) = (one.create_dossier(&ada).await.id, one.create_dossier(&eve).await.id);
+    let description = async |node: &Node, id| {
+        let (state, version) = node.commands.state::<Dossier>(id).await.unwrap();
+        assert!(version > 0);
+        state.content().unwrap().description.as_ref().unwrap().get().cloned()
+    };
+    for node in [&one, &other] {
+        assert!(description(node, hers).await.is_some() && description(node, eves).await.is_some());
+    }
+    one.store.vault().erase(ada.id).await.unwrap();
+    assert_eq!(description(&one, hers).await, None, "at once where it was done");
+    crate::support::eventually("the other process knows", async || description(&other, hers).await.is_none()).await;
+    assert!(description(&one, eves).await.is_some() && description(&other, eves).await.is_some());
+    // What goes on is decided on what is left.
+    one.retitle(hers, &ada, "Another title").await;
+    other.retitle(hers, &ada, "And another").await;
+    assert_eq!(one.commands.state::<Dossier>(hers).await.unwrap().1, 3);
+}

@@ -56,6 +56,7 @@ impl Inner {
         let ahead = warm.advance(&events);
         let key = warm.state().partition_key(id);
         let (events, persons) = self.seal(stream, &events, role, command.name(), key, context).await?;
+        warm.hold(&persons);
         let append = Append {
             stream,
             expected_version: version,

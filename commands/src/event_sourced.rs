@@ -15,6 +15,7 @@ use tokio::time::Instant;
 use uuid::Uuid;
 
 use crate::Inner;
+use crate::warm::Persons;
 
 const DEADLINE: Duration = Duration::from_secs(10);
 
@@ -164,15 +165,17 @@ fn unknown(error: impl std::error::Error + Send + Sync + 'static) -> Persistence
 }
 
 impl Inner {
-    /// Applies the stream's events after version `after` to `state` and returns the version reached.
+    /// Applies the stream's events after version `after` to `state`, adds to `persons` whose data is in them, and
+    /// returns the version reached.
     pub(crate) async fn load<A: Aggregate>(
         &self,
         stream: StreamId,
         state: &mut A,
+        persons: &mut Persons,
         after: u64,
     ) -> Result<u64, StoreError> {
         if after > 0 {
-            return self.load_tail(stream, state, after).await;
+            return self.load_tail(stream, state, persons, after).await;
         }
         let events = self.repository.get_events::<EventSourced<A>>(&stream.id.to_string()).await;
         let events = events.map_err(|error| StoreError::Unavailable(error.to_string()))?;
@@ -182,7 +185,8 @@ impl Inner {
             if event.sequence as u64 != version {
                 return Err(StoreError::Broken(format!("{} {} lacks version {version}", A::TYPE, stream.id)));
             }
-            let payload = self.store.vault().open_payload(stream, &event.payload.to_string()).await?;
+            let (payload, of) = self.store.vault().open_payload(stream, &event.payload.to_string()).await?;
+            persons.add(&of);
             let schema_version = event.event_version.parse().unwrap_or(0);
             state.apply(&decode::<A>(&event.event_type, schema_version, &payload)?);
         }
@@ -190,11 +194,18 @@ impl Inner {
     }
 
     /// postgres-es's own tail read writes the version into the statement, a new one to prepare for every version.
-    async fn load_tail<A: Aggregate>(&self, stream: StreamId, state: &mut A, after: u64) -> Result<u64, StoreError> {
+    async fn load_tail<A: Aggregate>(
+        &self,
+        stream: StreamId,
+        state: &mut A,
+        persons: &mut Persons,
+        after: u64,
+    ) -> Result<u64, StoreError> {
         let mut version = after;
         for event in self.store.read_stream(stream, after).await? {
             version = event.version;
-            let payload = self.store.vault().open_payload(stream, event.payload.get()).await?;
+            let (payload, of) = self.store.vault().open_payload(stream, event.payload.get()).await?;
+            persons.add(&of);
             state.apply(&decode::<A>(&event.event_type, event.schema_version, &payload)?);
         }
         Ok(version)

@@ -67,7 +67,9 @@ impl Commands {
     pub fn new(store: EventStore, database: &Database) -> Self {
         let repository = EventRepository::new(database.reads.clone(), store.clone());
         let (warm, flights) = (WarmAggregates::default(), Flights::default());
-        Self { inner: Arc::new(Inner { store, repository, warm, flights }) }
+        let inner = Arc::new(Inner { store, repository, warm, flights });
+        keep_forgetting(&inner);
+        Self { inner }
     }
 
     /// Executes a command on the aggregate `id` and answers after its commit.
@@ -109,6 +111,20 @@ impl Commands {
     pub async fn state<A: Aggregate>(&self, id: Uuid) -> Result<(A, u64), StoreError> {
         self.inner.committed_state(id).await
     }
+}
+
+/// Drops what is kept warm of those who are erased, as soon as this process learns of it.
+fn keep_forgetting(inner: &Arc<Inner>) {
+    let mut erasures = inner.store.vault().erasures().subscribe();
+    let inner = Arc::downgrade(inner);
+    tokio::spawn(async move {
+        while erasures.changed().await.is_ok() {
+            let Some(inner) = inner.upgrade() else { return };
+            // There may be many.
+            let forgotten = tokio::task::spawn_blocking(move || inner.warm.forget(inner.store.vault().erasures()));
+            forgotten.await.ok();
+        }
+    });
 }
 
 impl Inner {

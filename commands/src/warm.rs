@@ -1,11 +1,12 @@
-//! Warm aggregates: states kept in memory, moved ahead of their commit, and thrown away when a commit fails.
+//! Warm aggregates: states kept in memory, moved ahead of their commit, and thrown away when a commit fails or somebody is
+//! erased whose data is in them.
 
 use std::any::{Any, TypeId};
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use domain::Aggregate;
-use event_store::{Lineage, StoreError, StreamHead, StreamId};
+use event_store::{Erasures, Lineage, StoreError, StreamHead, StreamId};
 use moka::sync::Cache;
 use tokio::sync::{Mutex, watch};
 use uuid::Uuid;
@@ -22,7 +23,28 @@ type Entries<A> = Cache<Uuid, Arc<Mutex<Warm<A>>>>;
 /// The warm aggregates of every type.
 #[derive(Default)]
 pub(crate) struct WarmAggregates {
-    types: RwLock<HashMap<TypeId, Box<dyn Any + Send + Sync>>>,
+    types: RwLock<HashMap<TypeId, Box<dyn AnyEntries>>>,
+}
+
+/// The entries of one type, whichever it is.
+trait AnyEntries: Send + Sync {
+    fn as_any(&self) -> &dyn Any;
+    fn forget(&self, erasures: &Erasures);
+}
+
+impl<A: Aggregate> AnyEntries for Entries<A> {
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
+
+    fn forget(&self, erasures: &Erasures) {
+        for (_, entry) in self {
+            // Who has it now looks before the next use.
+            if let Ok(mut warm) = entry.try_lock() {
+                warm.forget(erasures);
+            }
+        }
+    }
 }
 
 impl WarmAggregates {
@@ -31,17 +53,23 @@ impl WarmAggregates {
         self.entries::<A>().get_with(id, Arc::default)
     }
 
+    /// Drops the states that hold data of somebody who was erased lately.
+    pub(crate) fn forget(&self, erasures: &Erasures) {
+        let types = self.types.read().unwrap_or_else(PoisonError::into_inner);
+        types.values().for_each(|entries| entries.forget(erasures));
+    }
+
     fn entries<A: Aggregate>(&self) -> Entries<A> {
         let type_id = TypeId::of::<A>();
         let types = self.types.read().unwrap_or_else(PoisonError::into_inner);
-        let found = types.get(&type_id).and_then(|entries| entries.downcast_ref::<Entries<A>>());
+        let found = types.get(&type_id).and_then(|entries| entries.as_any().downcast_ref::<Entries<A>>());
         if let Some(entries) = found {
             return entries.clone();
         }
         drop(types);
         let mut types = self.types.write().unwrap_or_else(PoisonError::into_inner);
         let entries = types.entry(type_id).or_insert_with(|| Box::new(Entries::<A>::new(CAPACITY)));
-        entries.downcast_ref::<Entries<A>>().cloned().unwrap_or_else(|| Entries::<A>::new(CAPACITY))
+        entries.as_any().downcast_ref::<Entries<A>>().cloned().unwrap_or_else(|| Entries::<A>::new(CAPACITY))
     }
 }
 
@@ -55,6 +83,24 @@ pub(crate) struct Warm<A> {
     loaded: bool,
     lineage: Lineage,
     commits: Commits,
+    /// Whose data is in the states, or was.
+    persons: Persons,
+    /// The erasures that it was looked at for.
+    noted: u64,
+}
+
+/// The persons whose data something holds.
+#[derive(Default)]
+pub(crate) struct Persons(Vec<Uuid>);
+
+impl Persons {
+    pub(crate) fn add(&mut self, persons: &[Uuid]) {
+        for person in persons {
+            if let Err(place) = self.0.binary_search(person) {
+                self.0.insert(place, *person);
+            }
+        }
+    }
 }
 
 impl<A: Default> Default for Warm<A> {
@@ -66,6 +112,8 @@ impl<A: Default> Default for Warm<A> {
             loaded: false,
             lineage: Lineage::default(),
             commits: Commits::new(Lineage::default()),
+            persons: Persons::default(),
+            noted: 0,
         }
     }
 }
@@ -99,8 +147,26 @@ impl<A: Aggregate> Warm<A> {
         Ahead { lineage: Some(self.lineage.clone()) }
     }
 
-    /// Makes the state fit to decide on: loaded, of an unbroken lineage, and not behind `head`.
+    /// Remembers whose data went into the state.
+    pub(crate) fn hold(&mut self, persons: &[Uuid]) {
+        self.persons.add(persons);
+    }
+
+    /// Drops the state when it holds data of somebody who was erased lately.
+    fn forget(&mut self, erasures: &Erasures) {
+        let noted = erasures.noted();
+        if noted != self.noted && self.persons.0.iter().any(|person| erasures.contains(*person)) {
+            self.lineage.break_off();
+            self.commits.broken();
+            *self = Self::default();
+        }
+        self.noted = noted;
+    }
+
+    /// Makes the state fit to decide on: loaded, of an unbroken lineage, not behind `head`, and without data of anybody
+    /// who is known to be erased.
     pub(crate) async fn refresh(&mut self, inner: &Inner, id: Uuid, head: u64) -> Result<(), StoreError> {
+        self.forget(inner.store.vault().erasures());
         if self.loaded && !self.lineage.is_broken() && self.version >= head {
             if self.version >= self.base.1 + BASE_EVERY && self.commits.last().version == self.version {
                 self.base = (self.ahead.clone(), self.version);
@@ -112,7 +178,7 @@ impl<A: Aggregate> Warm<A> {
         self.commits.broken();
         let (mut state, after) = if self.loaded { self.base.clone() } else { (A::default(), 0) };
         let stream = StreamId { aggregate_type: A::TYPE, id };
-        let version = inner.load(stream, &mut state, after).await?;
+        let version = inner.load(stream, &mut state, &mut self.persons, after).await?;
         self.lineage = Lineage::default();
         self.commits = Commits::new(self.lineage.clone());
         self.commits.reach(StreamHead { version, position: 0 });

@@ -5,6 +5,7 @@ mod append;
 mod appender;
 mod batch;
 pub mod database;
+mod erasures;
 mod error;
 mod heads;
 mod read;
@@ -22,6 +23,7 @@ use uuid::Uuid;
 pub use append::{Append, Appended, Claim, IdempotencyKey, IdempotencyRecord, Lineage, NewEvent, Refusal};
 pub use appender::PendingAppend;
 pub use database::Database;
+pub use erasures::Erasures;
 pub use error::StoreError;
 pub use heads::StreamHead;
 pub use read::LogFilter;
@@ -93,6 +95,7 @@ impl EventStore {
             heads: Heads::start(database),
         });
         sweep::keep_swept(&inner);
+        erasures::keep_watched(&inner);
         Ok(Self { inner })
     }
 

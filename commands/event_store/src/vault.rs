@@ -16,7 +16,7 @@ use sqlx::PgPool;
 use uuid::Uuid;
 
 use crate::seal::{self, Found, Marked, Sealed};
-use crate::{Database, StoreError, StreamId};
+use crate::{Database, Erasures, StoreError, StreamId};
 
 const CACHED_KEYS: u64 = 100_000;
 /// How long a process may go on with a key that was erased by another.
@@ -104,6 +104,7 @@ pub struct Vault {
     master: MasterKey,
     secret: hmac::Key,
     keys: Cache<Uuid, PersonKey>,
+    erasures: Erasures,
 }
 
 impl Vault {
@@ -123,6 +124,7 @@ impl Vault {
             master,
             secret: hmac::Key::new(hmac::HMAC_SHA256, &secret),
             keys: Cache::builder().max_capacity(CACHED_KEYS).time_to_live(KEY_LIFETIME).build(),
+            erasures: Erasures::default(),
         })
     }
 
@@ -161,15 +163,31 @@ impl Vault {
     /// [`StoreError`] when the database does not answer.
     pub async fn erase(&self, person: Uuid) -> Result<(), StoreError> {
         sqlx::query(
-            "insert into person_keys (person_id, erased_at) values ($1, clock_timestamp())
-             on conflict (person_id) do update
-             set wrapped_key = null, erased_at = coalesce(person_keys.erased_at, clock_timestamp())",
+            "with erased as (
+                 insert into person_keys (person_id, erased_at) values ($1, clock_timestamp())
+                 on conflict (person_id) do update
+                 set wrapped_key = null, erased_at = clock_timestamp() where person_keys.erased_at is null
+                 returning person_id)
+             update log_identity set erasures = erasures + 1 where exists (select from erased)",
         )
         .bind(person)
         .execute(&self.writes)
         .await?;
-        self.keys.insert(person, PersonKey::Erased);
+        self.note_erased(&[person]);
         Ok(())
+    }
+
+    /// Drops the keys of those who were erased, here or elsewhere, and lets everybody in this process know.
+    pub(crate) fn note_erased(&self, persons: &[Uuid]) {
+        for person in persons {
+            self.keys.insert(*person, PersonKey::Erased);
+        }
+        self.erasures.note(persons);
+    }
+
+    /// Who was erased lately.
+    pub fn erasures(&self) -> &Erasures {
+        &self.erasures
     }
 
     /// Wraps everything by the first master key that another wraps still, and tells how far it is: keys looked at, keys
@@ -248,17 +266,18 @@ impl Vault {
             seal::seal(key, stream, &value.pointer, clear, sealed)?;
             Ok(true)
         })?;
-        Ok((sealed, keys.0.into_iter().map(|(person, _)| person).collect()))
+        Ok((sealed, keys.persons()))
     }
 
-    /// Opens every sealed value of a stored payload, for decoding: clear where there is a key, erased where not.
+    /// Opens every sealed value of a stored payload, for decoding: clear where there is a key, erased where not; and
+    /// tells whose they are.
     ///
     /// # Errors
     /// [`StoreError::Vault`] when a value does not open or stands where it was not sealed.
-    pub async fn open_payload(&self, stream: StreamId, json: &str) -> Result<String, StoreError> {
+    pub async fn open_payload(&self, stream: StreamId, json: &str) -> Result<(String, Vec<Uuid>), StoreError> {
         let values = seal::personal_values(json);
         let keys = self.keys_of(persons(&values)).await?;
-        seal::replace(json, &values, |opened, value| {
+        let opened = seal::replace(json, &values, |opened, value| {
             let Marked::Sealed(sealed) = &value.marked else { return Ok(false) };
             if !sealed.stands_at(&value.pointer) {
                 return Err(StoreError::Vault(format!("a sealed value was moved to {}", value.pointer)));
@@ -266,7 +285,8 @@ impl Vault {
             let clear = keys.open(stream, sealed)?;
             let _ = write!(opened, "{{\"{CLEAR}\":{clear},\"of\":\"{}\"}}", sealed.of);
             Ok(true)
-        })
+        })?;
+        Ok((opened, keys.persons()))
     }
 
     /// Replaces every personal value by what a reader sees: the plain value, or null where its person was erased.
@@ -345,6 +365,10 @@ impl Vault {
 struct PersonKeys(Vec<(Uuid, PersonKey)>);
 
 impl PersonKeys {
+    fn persons(&self) -> Vec<Uuid> {
+        self.0.iter().map(|(person, _)| *person).collect()
+    }
+
     fn get(&self, person: Uuid) -> Option<&LessSafeKey> {
         let index = self.0.binary_search_by_key(&person, |(person, _)| *person).ok()?;
         match &self.0[index].1 {
