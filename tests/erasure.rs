@@ -41,6 +41,9 @@ async fn marked(system: &Client, pro: &Client) -> Marked {
     let token = json!({ "name": format!("T{mark}"), "scopes": ["dossiers:read"] });
     client.post("/api/auth/tokens", token).await.expect(201);
     client.post("/api/auth/totp", json!({})).await.expect(200);
+    let organization = client.post("/api/organizations", json!({ "name": "Les Amis" })).await.expect(201);
+    let invited = json!({ "email": format!("I{mark}@capitune.test") });
+    client.post(&format!("{}/members", organization.header("location")), invited).await.expect(200);
     client.get("/api/admin/users").await.expect(403);
     let last = client.put("/api/users/me", json!({ "name": format!("R{mark}") })).await.expect(200);
     for path in [&dossier, &post, &format!("/api/users/{id}")] {

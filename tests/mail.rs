@@ -1,5 +1,6 @@
 //! Mail: once to each recipient, whatever the server does.
 
+mod invitations;
 mod links;
 
 use std::collections::BTreeSet;

@@ -16,7 +16,7 @@ use crate::support::process::Process;
 use crate::support::{Node, actor, database_url, execute, servers};
 
 /// Every table of every read model.
-const TABLES: [&str; 14] = [
+const TABLES: [&str; 17] = [
     "account.accounts",
     "analytics.changes",
     "analytics.dossiers",
@@ -28,6 +28,9 @@ const TABLES: [&str; 14] = [
     "live.lives",
     "live.registrations",
     "mail.outbox",
+    "organization.members",
+    "organization.memberships",
+    "organization.organizations",
     "post.comments",
     "post.likes",
     "post.posts",
@@ -72,6 +75,7 @@ async fn world() -> World {
     let published = organizer.post("/api/admin/events", live).await.expect(201).id();
     organizer.post(&format!("/api/admin/events/{published}/publish"), json!({})).await.expect(200);
     for person in [&ada, &eve] {
+        person.post("/api/organizations", json!({ "name": "Les Amis" })).await.expect(201);
         person.create_dossier("A draft").await;
         let submitted = person.create_dossier("Submitted").await.id();
         person.post(&format!("/api/dossiers/{submitted}/submit"), json!({})).await.expect(200);
@@ -97,6 +101,7 @@ async fn a_query_without_its_filter_shows_nothing_foreign() {
         let ada = seen(world.ada.user_id, &[Role::Applicant]).await;
         assert_eq!(count(&ada, "dossier.dossiers"), 2);
         assert_eq!((count(&ada, "live.lives"), count(&ada, "live.registrations")), (1, 1));
+        assert_eq!((count(&ada, "organization.organizations"), count(&ada, "organization.members")), (1, 1));
         assert_eq!((count(&ada, "post.posts"), count(&ada, "post.likes")), (2, 1));
         for (table, rows) in ada.iter().filter(|(table, _)| table.starts_with("analytics")) {
             assert_eq!(*rows, 0, "{table}");

@@ -4,6 +4,7 @@
 pub mod bus;
 pub mod client;
 pub mod data_directory;
+pub mod links;
 pub mod models;
 pub mod oidc;
 pub mod people;
@@ -200,7 +201,7 @@ impl Node {
 }
 
 pub fn actor(id: Uuid, roles: &[Role]) -> Actor {
-    Actor { id, roles: roles.iter().copied().collect(), organization: DEFAULT_ORGANIZATION }
+    Actor::new(id, roles.iter().copied().collect(), DEFAULT_ORGANIZATION)
 }
 
 pub fn create(owner: &Actor) -> DossierCommand {

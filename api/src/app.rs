@@ -17,6 +17,7 @@ use crate::admission::Admission;
 use crate::auth::{Auth, AuthError};
 use crate::config::{AddressRange, Config};
 use crate::cors::Origins;
+use crate::invitations::Invitations;
 use crate::jobs::Jobs;
 use crate::mail::Mailbox;
 use crate::rate_limit::Limiter;
@@ -56,6 +57,7 @@ struct Inner {
     commands: Commands,
     accesses: Accesses,
     auth: Auth,
+    invitations: Invitations,
     jobs: Jobs,
     health_pool: PgPool,
     body_limit: usize,
@@ -79,6 +81,7 @@ impl App {
         let auth = Auth::open(config, &parts.database, &parts.store, commands.clone()).await?;
         let limiter = Limiter::start(config.rate_limits, &parts.database, parts.stop.clone());
         let accesses = Accesses::start(&parts.database, parts.store.clone(), parts.stop.clone());
+        let invitations = Invitations::new(parts.database.writes.clone(), parts.mailbox.clone());
         let jobs = Jobs::new(parts.store.clone(), parts.database.clone(), parts.stop.clone());
         // Of its own: how busy the others are says nothing about Postgres.
         let health_pool = PgPoolOptions::new().max_connections(1).connect_lazy_with(parts.database.connect_options());
@@ -88,6 +91,7 @@ impl App {
                 commands,
                 accesses,
                 auth,
+                invitations,
                 jobs,
                 health_pool,
                 body_limit: config.body_limit,
@@ -116,6 +120,11 @@ impl App {
     /// Knows callers.
     pub fn auth(&self) -> &Auth {
         &self.inner.auth
+    }
+
+    /// Who is invited to organisations.
+    pub fn invitations(&self) -> &Invitations {
+        &self.inner.invitations
     }
 
     /// The log.

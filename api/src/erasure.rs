@@ -8,8 +8,11 @@ use std::time::Duration;
 use chrono::Utc;
 use commands::{CommandError, Context};
 use domain::account::{Account, AccountCommand};
+use domain::organization::{Organization, OrganizationCommand};
 use domain::{Actor, Role};
 use event_store::{Claim, StoreError};
+use projections::organization::{self, Organizations};
+use projections::{Projection, Scope};
 use tokio::time::{Instant, MissedTickBehavior, interval};
 use uuid::Uuid;
 
@@ -24,6 +27,10 @@ const LOOK_EVERY: Duration = Duration::from_secs(60);
 /// Younger wishes are being seen to by the process that took them.
 const LEFT_BEHIND: Duration = Duration::from_secs(60);
 const DEADLINE: Duration = Duration::from_secs(10);
+/// How long a request waits for the read model that tells where somebody belongs.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// Organisations read at once.
+const PAGE: u32 = 100;
 
 /// Forgets the account `id`, by the wish of its person or, as the second who asks, of the admin `approved_by`.
 ///
@@ -38,11 +45,11 @@ pub async fn erase(app: &App, id: Uuid, approved_by: Option<Uuid>, order: Order)
         .bind(approved_by)
         .execute(app.writes())
         .await?;
-    let answer = app.execute_with::<Account>(id, command(approved_by), claims, order).await;
+    let answer = app.execute_with::<Account>(id, command(approved_by), claims.clone(), order).await;
     match &answer {
         Ok(_) => {
             // The event stands: what fails now is finished later.
-            if let Err(problem) = finish(app, id).await {
+            if let Err(problem) = finish(app, id, &claims).await {
                 tracing::warn!(%problem, "an erasure is to be finished later");
             }
         }
@@ -77,9 +84,12 @@ async fn withdraw(app: &App, id: Uuid, approved_by: Option<Uuid>) -> Result<(), 
     Ok(())
 }
 
-/// Destroys the key, ends the sessions, deletes the secrets. Idempotent.
-async fn finish(app: &App, id: Uuid) -> Result<(), Problem> {
+/// Destroys the key, ends the sessions, deletes the secrets, leaves the organisations. Idempotent.
+async fn finish(app: &App, id: Uuid, released: &[Claim]) -> Result<(), Problem> {
     app.vault().erase(id).await?;
+    for address in released {
+        app.invitations().forget_all_to(app.vault(), &address.value).await?;
+    }
     app.auth().sessions.end_all(id).await?;
     app.auth().accounts.forget(id).await;
     app.auth().second_factors.forget(id).await?;
@@ -95,11 +105,37 @@ async fn finish(app: &App, id: Uuid) -> Result<(), Problem> {
         .execute(app.writes())
         .await?;
     sqlx::query("delete from credentials where account_id = $1").bind(id).execute(app.writes()).await?;
+    leave_organizations(app, id).await?;
     sqlx::query("update erasures set finished_at = clock_timestamp() where person_id = $1 and finished_at is null")
         .bind(id)
         .execute(app.writes())
         .await?;
     Ok(())
+}
+
+/// Nobody belongs anywhere any more, not even as the last admin: who runs the instance can make another one.
+async fn leave_organizations(app: &App, id: Uuid) -> Result<(), Problem> {
+    let (head, deadline) = (app.store().head().await?, Instant::now() + PATIENCE);
+    let context = context(id, false, Vec::new());
+    let models = app.models(&context.actor);
+    let mut after = None;
+    loop {
+        let query = || organization::list_of(&models, id, after, PAGE);
+        let (page, _) = app.positions().read(Organizations::NAME, Scope::All, head, deadline, query).await?;
+        for row in page.items {
+            let forget = OrganizationCommand::Forget { user: id, at: Utc::now() };
+            let left = app.commands().execute::<Organization>(row.id, forget, context.clone()).await;
+            match left {
+                // Gone since.
+                Ok(_) | Err(CommandError::Denied(_)) => {}
+                Err(error) => return Err(command_problem::<Organization>(error)),
+            }
+        }
+        after = page.next;
+        if after.is_none() {
+            return Ok(());
+        }
+    }
 }
 
 /// Finishes, now and then, what other processes have left behind.
@@ -131,10 +167,10 @@ pub async fn finish_left_behind(app: &App, age: Duration) -> Result<(), Problem>
     for (id, approved_by) in left {
         let (account, _) = app.commands().state::<Account>(id).await?;
         let claims = release(app, id).await?;
-        let context = context(approved_by.unwrap_or(id), approved_by.is_some(), claims);
+        let context = context(approved_by.unwrap_or(id), approved_by.is_some(), claims.clone());
         match app.commands().execute::<Account>(id, command(approved_by), context).await {
-            Ok(_) => finish(app, id).await?,
-            Err(CommandError::Rejected(_)) if account.is_erased() => finish(app, id).await?,
+            Ok(_) => finish(app, id, &claims).await?,
+            Err(CommandError::Rejected(_)) if account.is_erased() => finish(app, id, &claims).await?,
             Err(CommandError::Rejected(_) | CommandError::Denied(_)) => withdraw(app, id, approved_by).await?,
             Err(error) => return Err(command_problem::<Account>(error)),
         }
@@ -147,7 +183,7 @@ fn context(id: Uuid, admin: bool, claims: Vec<Claim>) -> Context {
     let cause = Uuid::now_v7();
     let role = if admin { Role::Admin } else { Role::Applicant };
     Context {
-        actor: Actor { id, roles: [role].into_iter().collect(), organization: domain::access::DEFAULT_ORGANIZATION },
+        actor: Actor::new(id, [role].into_iter().collect(), domain::access::DEFAULT_ORGANIZATION),
         on_behalf_of: None,
         request_id: cause.to_string(),
         traceparent: None,

@@ -18,6 +18,7 @@ mod error;
 mod export;
 mod extract;
 mod head_patience;
+mod invitations;
 mod jobs;
 mod lingering;
 mod mail;

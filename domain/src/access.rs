@@ -1,9 +1,11 @@
 //! The whole access policy: `can(actor, action, resource)`, one table, deny by default.
 
+mod permissions;
 mod roles;
 
 use uuid::Uuid;
 
+pub use permissions::{Permission, Permissions};
 pub use roles::{Role, Roles};
 
 /// The organisation that every account and row belongs to until others exist.
@@ -18,6 +20,25 @@ pub struct Actor {
     pub roles: Roles,
     /// The organisation in which it acts.
     pub organization: Uuid,
+    /// What it may do there as far as roles leave that open.
+    pub permissions: Permissions,
+}
+
+impl Actor {
+    /// An account with these roles, in the organisation that they are for.
+    pub fn new(id: Uuid, roles: Roles, organization: Uuid) -> Self {
+        Self { id, roles, organization, permissions: Permissions::of(roles) }
+    }
+
+    /// A member of an organisation, who keeps of these roles those that are for the whole instance.
+    pub fn member(id: Uuid, roles: Roles, organization: Uuid, permissions: Permissions) -> Self {
+        let everywhere = roles.iter().filter(|role| !matches!(role, Role::Pro | Role::Organizer));
+        Self { id, roles: everywhere.chain(permissions.roles()).collect(), organization, permissions }
+    }
+
+    fn may(&self, permission: Permission) -> bool {
+        self.permissions.contains(permission)
+    }
 }
 
 /// Why the policy said no.
@@ -73,6 +94,12 @@ pub enum Action {
     ReadLive,
     ReadAttendees,
     RegisterForLive,
+    CreateOrganization,
+    ReadOrganization,
+    EditOrganization,
+    ManageMembers,
+    LeaveOrganization,
+    AnswerInvitation,
 }
 
 /// What an actor wants to do it to, with what the policy needs to know of it.
@@ -122,6 +149,16 @@ pub enum Resource {
         /// Whether it left the draft.
         published: bool,
     },
+    /// One organisation.
+    Organization {
+        /// What the actor may do there as a member; nothing for who is none.
+        membership: Option<Permissions>,
+    },
+    /// One invitation to an organisation.
+    Invitation {
+        /// Whether it is for the actor.
+        addressee: bool,
+    },
     /// The running product itself: its log, its figures, its users, its projections.
     Instance,
 }
@@ -144,7 +181,7 @@ pub fn can(actor: &Actor, action: Action, resource: &Resource) -> Result<Role, D
 }
 
 /// To be granted one of these is to see the resource.
-const READS: [Action; 7] = [
+const READS: [Action; 8] = [
     Action::ReadDossier,
     Action::ReadDossierMetadata,
     Action::ReadHistory,
@@ -152,10 +189,17 @@ const READS: [Action; 7] = [
     Action::ReadPost,
     Action::ReadComment,
     Action::ReadLive,
+    Action::ReadOrganization,
 ];
 
-const CREATIONS: [Action; 5] =
-    [Action::CreateDossier, Action::Register, Action::PublishPost, Action::WriteComment, Action::CreateLive];
+const CREATIONS: [Action; 6] = [
+    Action::CreateDossier,
+    Action::Register,
+    Action::PublishPost,
+    Action::WriteComment,
+    Action::CreateLive,
+    Action::CreateOrganization,
+];
 
 fn granting_role(actor: &Actor, action: Action, resource: &Resource) -> Option<Role> {
     actor.roles.iter().find(|role| match *resource {
@@ -169,7 +213,11 @@ fn granting_role(actor: &Actor, action: Action, resource: &Resource) -> Option<R
         }
         Resource::Reaction { user } => *role == Role::Applicant && action == Action::React && user == actor.id,
         Resource::Live { organization, published } => {
-            on_live(*role, action, organization == actor.organization, published)
+            on_live(*role, actor, action, organization == actor.organization, published)
+        }
+        Resource::Organization { membership } => on_organization(*role, action, membership),
+        Resource::Invitation { addressee } => {
+            *role == Role::Applicant && action == Action::AnswerInvitation && addressee
         }
         Resource::Instance => on_instance(*role, action),
     })
@@ -183,7 +231,9 @@ fn on_dossier(role: Role, actor: &Actor, action: Action, resource: &Resource) ->
     let own = owner == actor.id;
     let same_organization = organization == actor.organization;
     let assigned = reviewer == Some(actor.id);
-    let on_desk = assigned || (reviewer.is_none() && same_organization && submitted);
+    let on_desk = same_organization && (assigned || (reviewer.is_none() && submitted));
+    // No one reviews what they own.
+    let to_review = |permission| on_desk && !own && actor.may(permission);
     match (role, action) {
         (Role::Auditor, ReadDossier | ReadDossierMetadata | ReadHistory) => true,
         _ if discarded => false,
@@ -192,11 +242,10 @@ fn on_dossier(role: Role, actor: &Actor, action: Action, resource: &Resource) ->
         (Role::Applicant, ArchiveDossier) => own,
         (Role::Applicant, ReadDossier | ReadDossierMetadata | ReadHistory) => own,
         (Role::Pro, ReadDossier | ReadDossierMetadata) => on_desk,
-        (Role::Pro, ReadHistory) => assigned,
-        // No one reviews what they own.
-        (Role::Pro, StartReview | RequestChanges | CancelChangeRequest) => on_desk && !own,
-        (Role::Pro, DecideDossier | ReopenReview) => on_desk && !own,
-        (Role::Pro, AssignDossier | ArchiveDossier) => on_desk && !own,
+        (Role::Pro, ReadHistory) => on_desk && assigned,
+        (Role::Pro, StartReview | RequestChanges | CancelChangeRequest) => to_review(Permission::ReviewDossiers),
+        (Role::Pro, DecideDossier | ReopenReview | ArchiveDossier) => to_review(Permission::DecideDossiers),
+        (Role::Pro, AssignDossier) => to_review(Permission::AssignDossiers),
         (Role::Admin, ReadDossierMetadata | AssignDossier) => true,
         _ => false,
     }
@@ -227,14 +276,30 @@ fn on_comment(action: Action, own: bool) -> bool {
     }
 }
 
-fn on_live(role: Role, action: Action, same_organization: bool, published: bool) -> bool {
+fn on_live(role: Role, actor: &Actor, action: Action, same_organization: bool, published: bool) -> bool {
     use Action::*;
+    let runs = |permission| same_organization && actor.may(permission);
     match (role, action) {
         (Role::Applicant, ReadLive | RegisterForLive) => published,
         (Role::Organizer, ReadLive) => published || same_organization,
-        (Role::Organizer, CreateLive | EditLive | PublishLive | CancelLive | ReadAttendees) => same_organization,
+        (Role::Organizer, CreateLive | EditLive | PublishLive | CancelLive) => runs(Permission::ManageEvents),
+        (Role::Organizer, ReadAttendees) => runs(Permission::ReadAttendees),
         (Role::Admin, ReadLive) => true,
         (Role::Admin, CreateLive | EditLive | PublishLive | CancelLive | ReadAttendees) => true,
+        _ => false,
+    }
+}
+
+fn on_organization(role: Role, action: Action, membership: Option<Permissions>) -> bool {
+    use Action::*;
+    let may = |permission| membership.is_some_and(|own| own.contains(permission));
+    match (role, action) {
+        (Role::Applicant, CreateOrganization) => true,
+        (Role::Applicant, ReadOrganization | LeaveOrganization) => membership.is_some(),
+        (Role::Applicant, ManageMembers) => may(Permission::ManageMembers),
+        (Role::Applicant, EditOrganization) => may(Permission::ManageOrganization),
+        // So that an organisation without an admin can have one again.
+        (Role::Admin, ReadOrganization | ManageMembers) => true,
         _ => false,
     }
 }

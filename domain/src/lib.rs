@@ -10,13 +10,14 @@ pub mod dossier;
 pub mod envelope;
 pub mod live;
 pub mod metadata;
+pub mod organization;
 pub mod personal;
 pub mod post;
 pub mod reaction;
 pub mod rejection;
 pub mod testing;
 
-pub use access::{Action, Actor, Denial, Resource, Role, Roles, can};
+pub use access::{Action, Actor, Denial, Permission, Permissions, Resource, Role, Roles, can};
 pub use aggregate::{Aggregate, Command, DomainEvent};
 pub use change::Change;
 pub use envelope::EventEnvelope;

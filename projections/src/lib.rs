@@ -7,6 +7,7 @@ pub mod dossier;
 pub mod live;
 pub mod mail;
 mod models;
+pub mod organization;
 pub mod post;
 
 mod announcer;
@@ -21,6 +22,7 @@ mod projection;
 mod rebuild;
 mod registry;
 mod relay;
+mod rows;
 mod runtime;
 mod search;
 mod status;

@@ -1,9 +1,11 @@
-//! The outbox: which messages the facts about accounts call for. No address and no text is kept.
+//! The outbox: which messages the facts about accounts and organisations call for. No address and no text is kept.
 
 use domain::EventEnvelope;
 use domain::account::{Account, AccountEvent};
 use domain::envelope::DecodeError;
+use domain::organization::{Organization, OrganizationEvent};
 use sqlx::PgConnection;
+use uuid::Uuid;
 
 use crate::error::ProjectionError;
 use crate::projection::{Applying, Projection, Recorded};
@@ -11,22 +13,33 @@ use crate::projection::{Applying, Projection, Recorded};
 /// The projection that keeps `mail.outbox`.
 pub struct Mails;
 
+/// What it follows.
+pub enum Followed {
+    /// An account's life.
+    Account(AccountEvent),
+    /// An organisation's life.
+    Organization(OrganizationEvent),
+}
+
 impl Projection for Mails {
     const NAME: &'static str = "mail";
     const VERSION: i32 = 1;
     const PARTITIONS: i32 = 1;
     const SCHEMA: &'static str = "mail";
-    type Event = AccountEvent;
+    type Event = Followed;
 
     fn interested(event: &EventEnvelope) -> bool {
-        event.is::<Account>()
+        event.is::<Account>() || event.is::<Organization>()
     }
 
-    fn decode(event: &EventEnvelope) -> Result<AccountEvent, DecodeError> {
-        event.decode::<Account>()
+    fn decode(event: &EventEnvelope) -> Result<Followed, DecodeError> {
+        if event.is::<Account>() {
+            return event.decode::<Account>().map(Followed::Account);
+        }
+        event.decode::<Organization>().map(Followed::Organization)
     }
 
-    fn apply<'a>(batch: &'a [Recorded<AccountEvent>], connection: &'a mut PgConnection) -> Applying<'a> {
+    fn apply<'a>(batch: &'a [Recorded<Followed>], connection: &'a mut PgConnection) -> Applying<'a> {
         Box::pin(apply(batch, connection))
     }
 }
@@ -44,11 +57,12 @@ pub enum Template {
     TotpDisabled,
     Suspended,
     Reactivated,
+    Invitation,
 }
 
 impl Template {
     /// Every template.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::VerifyAddress,
         Self::ResetPassword,
         Self::PasswordChanged,
@@ -58,6 +72,7 @@ impl Template {
         Self::TotpDisabled,
         Self::Suspended,
         Self::Reactivated,
+        Self::Invitation,
     ];
 
     /// Its stored name.
@@ -72,6 +87,7 @@ impl Template {
             Self::TotpDisabled => "totp_disabled",
             Self::Suspended => "suspended",
             Self::Reactivated => "reactivated",
+            Self::Invitation => "invitation",
         }
     }
 
@@ -104,11 +120,20 @@ fn templates(event: &AccountEvent) -> &'static [Template] {
     }
 }
 
-async fn apply(batch: &[Recorded<AccountEvent>], connection: &mut PgConnection) -> Result<(), ProjectionError> {
-    let queued: Vec<_> = batch
-        .iter()
-        .flat_map(|Recorded { envelope, event }| templates(event).iter().map(move |template| (envelope, template)))
-        .collect();
+async fn apply(batch: &[Recorded<Followed>], connection: &mut PgConnection) -> Result<(), ProjectionError> {
+    let mut queued: Vec<(&EventEnvelope, Template, Uuid)> = Vec::new();
+    for Recorded { envelope, event } in batch {
+        match event {
+            Followed::Account(event) => {
+                queued.extend(templates(event).iter().map(|template| (&**envelope, *template, envelope.aggregate_id)));
+            }
+            // The address is the invitation's own.
+            Followed::Organization(OrganizationEvent::MemberInvited { invitation, .. }) => {
+                queued.push((envelope, Template::Invitation, *invitation));
+            }
+            Followed::Organization(_) => {}
+        }
+    }
     if queued.is_empty() {
         return Ok(());
     }
@@ -116,10 +141,10 @@ async fn apply(batch: &[Recorded<AccountEvent>], connection: &mut PgConnection) 
         "insert into outbox (position, template, account_id, recorded_at)
          select * from unnest($1::bigint[], $2::text[], $3::uuid[], $4::timestamptz[])",
     )
-    .bind(queued.iter().map(|(envelope, _)| envelope.position.cast_signed()).collect::<Vec<_>>())
-    .bind(queued.iter().map(|(_, template)| template.name()).collect::<Vec<_>>())
-    .bind(queued.iter().map(|(envelope, _)| envelope.aggregate_id).collect::<Vec<_>>())
-    .bind(queued.iter().map(|(envelope, _)| envelope.recorded_at).collect::<Vec<_>>())
+    .bind(queued.iter().map(|(envelope, ..)| envelope.position.cast_signed()).collect::<Vec<_>>())
+    .bind(queued.iter().map(|(_, template, _)| template.name()).collect::<Vec<_>>())
+    .bind(queued.iter().map(|(.., to)| *to).collect::<Vec<_>>())
+    .bind(queued.iter().map(|(envelope, ..)| envelope.recorded_at).collect::<Vec<_>>())
     .execute(connection)
     .await?;
     Ok(())

@@ -11,6 +11,7 @@ use crate::dossier::Dossiers;
 use crate::lease::Leases;
 use crate::live::Lives;
 use crate::mail::Mails;
+use crate::organization::Organizations;
 use crate::positions::ReadPositions;
 use crate::post::Posts;
 use crate::projection::Definition;
@@ -18,13 +19,14 @@ use crate::rebuild::{self, Progress, RebuildError, Rebuilt};
 use crate::runtime::{self, Worker};
 use crate::subscription::Feed;
 
-static ALL: [Definition; 6] = [
+static ALL: [Definition; 7] = [
     Definition::of::<Dossiers>(),
     Definition::of::<Accounts>(),
     Definition::of::<Analytics>(),
     Definition::of::<Posts>(),
     Definition::of::<Lives>(),
     Definition::of::<Mails>(),
+    Definition::of::<Organizations>(),
 ];
 
 /// The names of all projections.

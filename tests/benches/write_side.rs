@@ -65,7 +65,7 @@ pub async fn plain_pool(url: &str, callers: usize) -> PgPool {
 }
 
 fn context() -> Context {
-    let actor = Actor { id: OWNER, roles: [Role::Applicant].into_iter().collect(), organization: DEFAULT_ORGANIZATION };
+    let actor = Actor::new(OWNER, [Role::Applicant].into_iter().collect(), DEFAULT_ORGANIZATION);
     let request = Uuid::now_v7();
     let idempotency = IdempotencyKey { scope: OWNER, key: request.to_string(), digest: vec![7; 32], status: 200 };
     Context {

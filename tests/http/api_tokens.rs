@@ -62,7 +62,7 @@ async fn a_token_is_listed_without_its_secret_and_taken_back_at_once() {
     let listed = ada.get("/api/auth/tokens").await.expect(200);
     assert_eq!(items(&listed).len(), 1);
     let item = &items(&listed)[0];
-    assert_eq!(names(item), ["createdAt", "expiresAt", "id", "lastUsedAt", "name", "scopes"]);
+    assert_eq!(names(item), ["createdAt", "expiresAt", "id", "lastUsedAt", "name", "organizationId", "scopes"]);
     assert_eq!((&item["name"], &item["scopes"]), (&json!("Nightly script"), &json!(["users:read"])));
     let path = format!("/api/auth/tokens/{id}");
     eve.delete(&path).await.expect_problem(404, "api_token.not_found");

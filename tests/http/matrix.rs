@@ -20,6 +20,7 @@ enum On {
     /// A live event that is published.
     Live,
     Account,
+    Organization,
     Nothing,
 }
 
@@ -27,7 +28,7 @@ use On::*;
 
 /// `+` done, or refused for another reason than who asks; `F` forbidden (403); `-` hidden (404). The last column is its
 /// owner, an applicant; `.` where there is none.
-const MATRIX: [(&str, &str, On, &str, char); 53] = [
+const MATRIX: [(&str, &str, On, &str, char); 65] = [
     ("GET", "/api/dossiers", Nothing, "+++++++", '.'),
     ("POST", "/api/dossiers", Nothing, "+++++++", '.'),
     ("GET", "/api/dossiers/{id}", Dossier, "-++---+", '+'),
@@ -66,6 +67,18 @@ const MATRIX: [(&str, &str, On, &str, char); 53] = [
     ("PUT", "/api/admin/events/{id}", Live, "FFFFF++", '.'),
     ("POST", "/api/admin/events/{id}/publish", Live, "FFFFF++", '.'),
     ("POST", "/api/admin/events/{id}/cancel", Live, "FFFFF++", '.'),
+    ("GET", "/api/organizations", Nothing, "+++++++", '.'),
+    ("POST", "/api/organizations", Nothing, "+++++++", '.'),
+    ("GET", "/api/organizations/{id}", Organization, "------+", '+'),
+    ("PUT", "/api/organizations/{id}", Organization, "------F", '+'),
+    ("GET", "/api/organizations/{id}/members", Organization, "------+", '+'),
+    ("POST", "/api/organizations/{id}/members", Organization, "------+", '+'),
+    ("PUT", "/api/organizations/{id}/members", Organization, "------+", '+'),
+    ("DELETE", "/api/organizations/{id}/members", Organization, "------+", '+'),
+    ("GET", "/api/organizations/{id}/invitations", Organization, "------+", '+'),
+    ("DELETE", "/api/organizations/{id}/invitations", Organization, "------+", '+'),
+    ("PUT", "/api/organizations/{id}/roles", Organization, "------F", '+'),
+    ("DELETE", "/api/organizations/{id}/roles", Organization, "------F", '+'),
     ("GET", "/api/users/{id}", Account, "+++++++", '+'),
     ("GET", "/api/admin/users", Nothing, "FFFFFF+", '.'),
     ("PUT", "/api/admin/users/{id}/status", Account, "FFFFFF+", 'F'),
@@ -83,23 +96,35 @@ const MATRIX: [(&str, &str, On, &str, char); 53] = [
     ("POST", "/api/admin/projections/{name}/rebuild", Nothing, "FFFFFF+", '.'),
 ];
 
+/// Codes of what is missing within something that the caller may see.
+const MISSING_WITHIN: [&str; 3] = ["invitation.not_found", "member.not_found", "role.not_found"];
+
 /// What is about the caller alone, whoever it is: no role changes it.
 fn is_about_oneself(path: &str) -> bool {
     path.starts_with("/api/auth/") || path.starts_with("/api/users/me")
 }
 
-fn body(method: &str, path: &str, pro: Uuid) -> Option<Value> {
+pub(super) fn body(method: &str, path: &str, who: Uuid) -> Option<Value> {
     let live = json!({ "title": "Open day", "description": "All welcome", "timeZone": "Europe/Paris",
                        "startsAt": "2030-01-01T10:00:00Z", "endsAt": "2030-01-01T12:00:00Z" });
     let ending = path.rsplit('/').next().unwrap();
+    let custom = json!({ "role": "custom" });
     Some(match (method, ending) {
+        ("DELETE", "members") => json!({ "userId": who }),
+        ("DELETE", "invitations") => json!({ "invitationId": who }),
+        ("DELETE", "roles") if path.starts_with("/api/organizations") => custom,
         ("GET" | "DELETE", _) => return None,
+        ("POST", "organizations") => json!({ "name": "Les Amis" }),
+        ("PUT", "{id}") if path.starts_with("/api/organizations") => json!({ "name": "Nous" }),
+        ("POST", "members") => json!({ "email": "somebody@capitune.test" }),
+        ("PUT", "members") => json!({ "userId": who, "role": "pro" }),
+        ("PUT", "roles") if path.starts_with("/api/organizations") => json!({ "role": "custom", "permissions": [] }),
         ("POST", "dossiers") => dossier("A request"),
         ("PUT", _) if path == "/api/dossiers/{id}" => json!({ "title": "Another" }),
         (_, "request-changes") => json!({ "reason": "incomplete", "message": "A page is missing" }),
         (_, "refuse" | "close") => json!({ "motivation": "Not this year" }),
         (_, "reopen" | "cancel" | "erasure") => json!({ "reason": "A reason" }),
-        (_, "assign") => json!({ "pro": pro }),
+        (_, "assign") => json!({ "pro": who }),
         ("POST", "events") => live,
         ("PUT", "{id}") if path.starts_with("/api/admin/events") => json!({ "title": "Another day" }),
         (_, "posts" | "comments" | "{id}") => json!({ "body": "Hello" }),
@@ -134,6 +159,10 @@ async fn fresh(on: On, organizer: &Client) -> (Client, Uuid) {
             let comment = owner.post(&comments, json!({ "body": "Me too" })).await.expect(201);
             (comment.id(), comment.position())
         }
+        Organization => {
+            let created = owner.post("/api/organizations", json!({ "name": "Les Amis" })).await.expect(201);
+            (created.id(), created.position())
+        }
         Live => {
             let body = body("POST", "/api/admin/events", Uuid::nil()).unwrap();
             let live = organizer.post("/api/admin/events", body).await.expect(201).id();
@@ -146,6 +175,7 @@ async fn fresh(on: On, organizer: &Client) -> (Client, Uuid) {
         Dossier => "dossiers",
         Post | Comment => "posts",
         Live => "events",
+        Organization => "organizations",
         Account | Nothing => "users",
     };
     let path = if on == Account { format!("/api/users/{id}") } else { format!("/api/{kind}") };
@@ -153,7 +183,7 @@ async fn fresh(on: On, organizer: &Client) -> (Client, Uuid) {
     (owner, id)
 }
 
-async fn mark(client: &Client, method: &str, path: &str, id: Uuid, body: Option<Value>) -> (char, Value) {
+pub(super) async fn mark(client: &Client, method: &str, path: &str, id: Uuid, body: Option<Value>) -> (char, Value) {
     let address = path.replace("{id}", &id.to_string()).replace("{name}", "mail");
     let address = address.replace("{readModel}", "dossiersByStatus");
     let query = if path.ends_with("/diff") { "?from=0&to=1" } else { "" };
@@ -161,6 +191,7 @@ async fn mark(client: &Client, method: &str, path: &str, id: Uuid, body: Option<
     let answer = call(client, method, &format!("{address}{query}"), &[], body).await;
     let mark = match answer.status {
         403 if answer.body["code"] == "access.forbidden" => 'F',
+        404 if MISSING_WITHIN.iter().any(|code| answer.body["code"] == *code) => '+',
         404 => '-',
         200..=204 | 400..=402 | 405..=499 => '+',
         status => panic!("{status} at {address}: {:#}", answer.body),
@@ -179,16 +210,17 @@ async fn every_route_answers_every_role_as_the_policy_says() {
     for (method, path, on, cells, own) in MATRIX {
         let (owner, id) = fresh(on, &organizer).await;
         let mut marks = String::new();
+        let who = if on == Organization { owner.user_id } else { pro };
         for person in &people {
-            let (marked, code) = mark(person, method, path, id, body(method, path, pro)).await;
+            let (marked, code) = mark(person, method, path, id, body(method, path, who)).await;
             marks.push(marked);
             if marked == '-' && on != Account {
                 // What is hidden is as if it were not there.
-                let (_, nowhere) = mark(person, method, path, Uuid::now_v7(), body(method, path, pro)).await;
+                let (_, nowhere) = mark(person, method, path, Uuid::now_v7(), body(method, path, who)).await;
                 assert_eq!(code, nowhere, "{method} {path}");
             }
         }
-        let owned = if own == '.' { '.' } else { mark(&owner, method, path, id, body(method, path, pro)).await.0 };
+        let owned = if own == '.' { '.' } else { mark(&owner, method, path, id, body(method, path, who)).await.0 };
         if (marks.as_str(), owned) != (cells, own) {
             wrong.push(format!("{method} {path}: {marks} {owned}, not {cells} {own}"));
         }

@@ -25,6 +25,7 @@ mod matrix;
 mod oidc;
 mod openapi;
 mod operations;
+mod organizations;
 mod outages;
 mod overload;
 mod posts;

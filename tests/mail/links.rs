@@ -1,24 +1,15 @@
 //! What comes back by the links in messages: proved addresses, new passwords.
 
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use chrono::{TimeDelta, Utc};
-use event_store::{MasterKey, Vault};
+use chrono::TimeDelta;
+use event_store::MasterKey;
 
 use super::*;
 use crate::support::Node;
+use crate::support::links::{proof, token};
 
 const ANOTHER: &str = "quite another password";
 const VERIFY: &str = "Confirm your address";
 const RESET: &str = "Choose a new password";
-
-/// A token as the system makes it, for what it never sends.
-fn token(vault: &Vault, purpose: &str, account: Uuid, good_for: TimeDelta, bound_to: &[u8]) -> String {
-    let expires = (Utc::now() + good_for).timestamp();
-    let content = [account.as_bytes().as_slice(), &expires.to_be_bytes()].concat();
-    let tag = vault.keyed_hash(purpose, &[content.as_slice(), bound_to].concat());
-    URL_SAFE_NO_PAD.encode([content.as_slice(), &tag].concat())
-}
 
 async fn vault_of(url: &str) -> Node {
     Node::open(url, MasterKey::new(&[0x2a; 32])).await
@@ -168,7 +159,7 @@ async fn a_link_is_good_for_a_while_and_for_the_address_it_was_sent_to() {
     let ada = client.with_token(registered.body["token"].as_str().unwrap());
     let hour = TimeDelta::hours(1);
     let verify = async |email: &str, good_for| {
-        let token = token(vault, "mail.verify", id, good_for, &vault.keyed_hash("address", email.as_bytes()));
+        let token = proof(vault, id, email, good_for);
         client.get(&format!("/api/auth/verify-email?token={token}")).await
     };
     verify(&before, -hour).await.expect_problem(400, "link.invalid");

@@ -47,7 +47,7 @@ impl Process {
             .env("CAPITUNE_RATE_LIMIT_AUTH", "0")
             .env("CAPITUNE_RATE_LIMIT_GENERAL", "0")
             // Many processes share one Postgres.
-            .env("CAPITUNE_DATABASE_CONNECTIONS", "8")
+            .env("CAPITUNE_DATABASE_CONNECTIONS", "6")
             .stdin(Stdio::null());
         command
     }

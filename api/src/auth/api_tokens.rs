@@ -44,6 +44,7 @@ pub struct ApiTokens {
 #[derive(Debug, Clone)]
 struct Known {
     account: Uuid,
+    organization: Option<Uuid>,
     hash: Vec<u8>,
     scopes: Scopes,
 }
@@ -55,6 +56,8 @@ pub struct Bearer {
     pub id: Uuid,
     /// The account that it stands for.
     pub account: Uuid,
+    /// The organisation in which it acts; that of the account when there is none.
+    pub organization: Option<Uuid>,
     /// What it may be used for.
     pub scopes: Scopes,
 }
@@ -64,13 +67,16 @@ pub struct Bearer {
 pub struct ApiToken {
     pub id: Uuid,
     pub name: Option<String>,
+    pub organization: Option<Uuid>,
     pub scopes: Vec<Scope>,
     pub created_at: DateTime<Utc>,
     pub expires_at: DateTime<Utc>,
     pub last_used_at: Option<DateTime<Utc>>,
 }
 
-type Row = (Uuid, Json<Box<RawValue>>, Vec<String>, DateTime<Utc>, DateTime<Utc>, Option<DateTime<Utc>>);
+/// A row by which a token is known.
+type KnownRow = (Uuid, Option<Uuid>, Vec<u8>, Vec<String>, bool);
+type Row = (Uuid, Json<Box<RawValue>>, Option<Uuid>, Vec<String>, DateTime<Utc>, DateTime<Utc>, Option<DateTime<Utc>>);
 
 impl ApiTokens {
     /// The tokens in this database.
@@ -86,8 +92,8 @@ impl ApiTokens {
     pub async fn issue(&self, vault: &Vault, account: Uuid, token: &ApiToken) -> Result<Option<String>, StoreError> {
         let secret = TOKEN.issue(vault, token.id)?;
         let issued = sqlx::query(
-            "insert into api_tokens (id, account_id, name, token_hash, scopes, created_at, expires_at)
-             select $1, $2, $3::json, $4, $5, $6, $7
+            "insert into api_tokens (id, account_id, name, token_hash, scopes, created_at, expires_at, organization_id)
+             select $1, $2, $3::json, $4, $5, $6, $7, $9
              where (select count(*) from api_tokens
                     where account_id = $2 and revoked_at is null and expires_at > clock_timestamp()) < $8",
         )
@@ -99,6 +105,7 @@ impl ApiTokens {
         .bind(token.created_at)
         .bind(token.expires_at)
         .bind(MOST)
+        .bind(token.organization)
         .execute(&self.writes)
         .await?;
         Ok((issued.rows_affected() > 0).then(|| format!("{PREFIX}{secret}")))
@@ -110,7 +117,7 @@ impl ApiTokens {
     /// [`StoreError`] when the database does not answer, or when a key does not open what it should.
     pub async fn of(&self, vault: &Vault, account: Uuid) -> Result<Vec<ApiToken>, StoreError> {
         let rows: Vec<Row> = sqlx::query_as(
-            "select id, name, scopes, created_at, expires_at, last_used_at from api_tokens
+            "select id, name, organization_id, scopes, created_at, expires_at, last_used_at from api_tokens
              where account_id = $1 and revoked_at is null and expires_at > clock_timestamp()
              order by created_at desc, id desc",
         )
@@ -120,9 +127,9 @@ impl ApiTokens {
         let sealed: Vec<_> = rows.iter().map(|row| (stream(account), &row.1)).collect();
         let names: Vec<Option<String>> = vault.reveal_as(&sealed).await?;
         let tokens = rows.into_iter().zip(names);
-        let shown = |((id, _, scopes, created_at, expires_at, last_used_at), name): (Row, _)| {
+        let shown = |((id, _, organization, scopes, created_at, expires_at, last_used_at), name): (Row, _)| {
             let scopes = parse(&scopes).collect();
-            ApiToken { id, name, scopes, created_at, expires_at, last_used_at }
+            ApiToken { id, name, organization, scopes, created_at, expires_at, last_used_at }
         };
         Ok(tokens.map(shown).collect())
     }
@@ -166,23 +173,23 @@ impl ApiTokens {
         let Some(id) = TOKEN.id_of(vault, secret) else { return Ok(None) };
         let known = self.good.try_get_with(id, self.read(id)).await?;
         let known = known.filter(|known| same(&known.hash, &TOKEN.hash(vault, secret)));
-        Ok(known.map(|Known { account, scopes, .. }| Bearer { id, account, scopes }))
+        Ok(known.map(|Known { account, organization, scopes, .. }| Bearer { id, account, organization, scopes }))
     }
 
     async fn read(&self, id: Uuid) -> Result<Option<Known>, StoreError> {
-        let row: Option<(Uuid, Vec<u8>, Vec<String>, bool)> = sqlx::query_as(
-            "select account_id, token_hash, scopes,
+        let row: Option<KnownRow> = sqlx::query_as(
+            "select account_id, organization_id, token_hash, scopes,
                  coalesce(last_used_at < clock_timestamp() - interval '1 minute', true) from api_tokens
              where id = $1 and revoked_at is null and expires_at > clock_timestamp()",
         )
         .bind(id)
         .fetch_optional(&self.reads)
         .await?;
-        let Some((account, hash, scopes, unnoted)) = row else { return Ok(None) };
+        let Some((account, organization, hash, scopes, unnoted)) = row else { return Ok(None) };
         if unnoted {
             self.note_use(id);
         }
-        Ok(Some(Known { account, hash, scopes: parse(&scopes).collect() }))
+        Ok(Some(Known { account, organization, hash, scopes: parse(&scopes).collect() }))
     }
 
     /// Deletes, now and then until `stop`, the tokens that ended long ago.

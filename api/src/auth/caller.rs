@@ -15,6 +15,7 @@ use uuid::Uuid;
 use super::api_tokens::{self, Bearer};
 use super::cookies;
 use super::scope::Scope;
+use super::sessions::Live;
 use crate::app::App;
 use crate::metadata::RequestInfo;
 use crate::problem::{Problem, codes};
@@ -120,37 +121,44 @@ async fn authenticate(parts: &Parts, app: &App) -> Result<Caller, Problem> {
     let auth = app.auth();
     let verified = auth.tokens.verify(token).await.ok_or_else(|| Problem::new(&codes::AUTH_INVALID_TOKEN))?;
     let (session, account) = (verified.session, verified.account);
-    let (whose, standing) = tokio::join!(auth.sessions.account_of(session), auth.accounts.standing(account));
-    let standing = standing.map_err(unavailable)?;
-    if whose.map_err(unavailable)? != Some(account) || !standing.active {
-        return Err(Problem::new(&codes::AUTH_SESSION_ENDED));
-    }
-    Ok(Caller { actor: standing.actor(account), credential: Credential::Session(session) })
+    // Both at once: who is known from a second ago costs nothing afterwards.
+    let (live, standing) = tokio::join!(auth.sessions.live(session), auth.accounts.standing(account));
+    standing.map_err(unavailable)?;
+    let live = live.map_err(unavailable)?.filter(|live| live.account == account);
+    act(app, session, live).await
 }
 
 async fn authenticate_browser(parts: &Parts, session: Uuid, app: &App) -> Result<Caller, Problem> {
-    let ended = || Problem::new(&codes::AUTH_SESSION_ENDED);
-    let account = app.auth().sessions.account_of(session).await.map_err(unavailable)?.ok_or_else(ended)?;
-    let standing = app.auth().accounts.standing(account).await.map_err(unavailable)?;
-    if !standing.active {
-        return Err(ended());
-    }
+    let live = app.auth().sessions.live(session).await.map_err(unavailable)?;
+    let caller = act(app, session, live).await?;
     cookies::check_csrf(app.vault(), session, &parts.method, &parts.headers, app.origins())?;
-    Ok(Caller { actor: standing.actor(account), credential: Credential::Session(session) })
+    Ok(caller)
+}
+
+/// The session's account where the session acts.
+async fn act(app: &App, session: Uuid, live: Option<Live>) -> Result<Caller, Problem> {
+    let ended = || Problem::new(&codes::AUTH_SESSION_ENDED);
+    let Live { account, organization } = live.ok_or_else(ended)?;
+    match app.auth().accounts.actor(account, organization).await.map_err(unavailable)? {
+        Some(actor) => Ok(Caller { actor, credential: Credential::Session(session) }),
+        None => {
+            // Who is no longer a member must not go on elsewhere without having said so.
+            if organization.is_some() {
+                app.auth().sessions.end(session).await?;
+            }
+            Err(ended())
+        }
+    }
 }
 
 async fn authenticate_program(parts: &Parts, token: &str, app: &App) -> Result<Caller, Problem> {
     let bearer = app.auth().api_tokens.bearer(app.vault(), token).await.map_err(unavailable)?;
-    let Bearer { id, account, scopes } = bearer.ok_or_else(|| Problem::new(&codes::AUTH_INVALID_TOKEN))?;
-    let standing = app.auth().accounts.standing(account).await.map_err(unavailable)?;
-    if !standing.active {
-        return Err(Problem::new(&codes::AUTH_INVALID_TOKEN));
-    }
+    let invalid = || Problem::new(&codes::AUTH_INVALID_TOKEN);
+    let Bearer { id, account, organization, scopes } = bearer.ok_or_else(invalid)?;
+    let actor = app.auth().accounts.actor(account, organization).await.map_err(unavailable)?.ok_or_else(invalid)?;
     note(parts, account);
     match Scope::needed(&parts.method, parts.uri.path()) {
-        Some(scope) if scopes.contains(scope) => {
-            Ok(Caller { actor: standing.actor(account), credential: Credential::ApiToken(id) })
-        }
+        Some(scope) if scopes.contains(scope) => Ok(Caller { actor, credential: Credential::ApiToken(id) }),
         Some(scope) => Err(Problem::new(&codes::AUTH_SCOPE_MISSING).with_detail(
             format!("the token lacks the scope {scope}"),
             format!("il manque au jeton la portée {scope}"),

@@ -92,7 +92,7 @@ fn context(id: Uuid) -> Context {
     let roles: Roles = [Role::Applicant, Role::Admin].into_iter().collect();
     let cause = Uuid::now_v7();
     Context {
-        actor: Actor { id, roles, organization: DEFAULT_ORGANIZATION },
+        actor: Actor::new(id, roles, DEFAULT_ORGANIZATION),
         on_behalf_of: None,
         request_id: cause.to_string(),
         traceparent: None,

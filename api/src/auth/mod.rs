@@ -21,6 +21,7 @@ mod tokens;
 use std::sync::Arc;
 
 use commands::Commands;
+use domain::Actor;
 use domain::account::canonical_address;
 use event_store::{Database, EventStore, StoreError, Vault};
 use sqlx::PgPool;
@@ -119,6 +120,15 @@ impl Auth {
     pub async fn standing(&self, account: Uuid) -> Result<Standing, Problem> {
         let standing = self.accounts.standing(account).await;
         standing.map_err(|error| StoreError::clone(&error).into())
+    }
+
+    /// An account as an actor in an organisation, as of a second ago at most; nothing when it may not act there.
+    ///
+    /// # Errors
+    /// A 503 when the event store does not answer.
+    pub async fn actor(&self, account: Uuid, organization: Uuid) -> Result<Option<Actor>, Problem> {
+        let actor = self.accounts.actor(account, Some(organization)).await;
+        actor.map_err(|error| StoreError::clone(&error).into())
     }
 
     /// Keeps the hash of an account's password.

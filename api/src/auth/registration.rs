@@ -74,7 +74,7 @@ pub async fn open_verified_account(
 ) -> Result<Uuid, Problem> {
     let id = Uuid::now_v7();
     let roles = [Role::Applicant].into_iter().collect();
-    let actor = Actor { id, roles, organization: DEFAULT_ORGANIZATION };
+    let actor = Actor::new(id, roles, DEFAULT_ORGANIZATION);
     let registration = Registration { email: email.clone(), password: None, name, locale: None, first_admin: false };
     register(app, id, registration, context(actor)).await?;
     let verified = AccountCommand::VerifyAddress { email, at: chrono::Utc::now() };

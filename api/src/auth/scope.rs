@@ -21,6 +21,8 @@ pub enum Scope {
     ReadEvents,
     #[serde(rename = "events:write")]
     WriteEvents,
+    #[serde(rename = "organizations:read")]
+    ReadOrganizations,
     #[serde(rename = "users:read")]
     ReadUsers,
     #[serde(rename = "audit:read")]
@@ -33,7 +35,7 @@ use Scope::*;
 
 /// The routes that tokens reach, by the beginning of their address: for reading and for writing. The first that fits
 /// counts; passwords, sessions, tokens and the instance are out of reach.
-const ROUTES: [(&str, Option<Scope>, Option<Scope>); 9] = [
+const ROUTES: [(&str, Option<Scope>, Option<Scope>); 10] = [
     ("/api/users/me/", None, None),
     ("/api/users/", Some(ReadUsers), None),
     ("/api/dossiers/", Some(ReadDossiers), Some(WriteDossiers)),
@@ -41,19 +43,21 @@ const ROUTES: [(&str, Option<Scope>, Option<Scope>); 9] = [
     ("/api/comments/", Some(ReadCommunity), Some(WriteCommunity)),
     ("/api/events/", Some(ReadEvents), Some(WriteEvents)),
     ("/api/admin/events/", Some(ReadEvents), Some(WriteEvents)),
+    ("/api/organizations/", Some(ReadOrganizations), None),
     ("/api/audit/", Some(ReadAudit), None),
     ("/api/analytics/", Some(ReadAnalytics), None),
 ];
 
 impl Scope {
     /// Every scope.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         ReadDossiers,
         WriteDossiers,
         ReadCommunity,
         WriteCommunity,
         ReadEvents,
         WriteEvents,
+        ReadOrganizations,
         ReadUsers,
         ReadAudit,
         ReadAnalytics,
@@ -108,6 +112,7 @@ mod tests {
         assert_eq!(needed(Method::GET, "/api/dossiers/1/history"), Some(ReadDossiers));
         assert_eq!(needed(Method::POST, "/api/dossiers"), Some(WriteDossiers));
         assert_eq!(needed(Method::DELETE, "/api/posts/1/like"), Some(WriteCommunity));
+        assert_eq!(needed(Method::GET, "/api/organizations/1/members"), Some(ReadOrganizations));
         assert_eq!(needed(Method::GET, "/api/users/me"), Some(ReadUsers));
         assert_eq!(needed(Method::GET, "/api/admin/analytics"), Some(ReadAnalytics));
         for (method, path) in [
@@ -119,6 +124,8 @@ mod tests {
             (Method::GET, "/api/admin/users"),
             (Method::POST, "/api/audit/events"),
             (Method::GET, "/api/dossiersandmore"),
+            (Method::POST, "/api/organizations"),
+            (Method::PUT, "/api/auth/session/organization"),
             (Method::GET, "/"),
         ] {
             assert_eq!(needed(method, path), None, "{path}");

@@ -36,8 +36,17 @@ const FRESH: f64 = 600.0;
 pub struct Sessions {
     reads: PgPool,
     writes: PgPool,
-    /// Whose each session is; nobody's once it has ended.
-    live: Cache<Uuid, Option<Uuid>>,
+    /// Whose each session is, and where it acts; nobody's once it has ended.
+    live: Cache<Uuid, Option<Live>>,
+}
+
+/// A session that goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Live {
+    /// Whose it is.
+    pub account: Uuid,
+    /// The organisation in which it acts; that of the account when there is none.
+    pub organization: Option<Uuid>,
 }
 
 /// A session that was begun or carried on.
@@ -74,11 +83,25 @@ impl Sessions {
         Self { reads: database.reads.clone(), writes: database.writes.clone(), live }
     }
 
-    /// Begins a session, which lives 30 days.
+    /// Begins a session, which lives 30 days, and acts in the account's own organisation.
     ///
     /// # Errors
     /// [`StoreError`] when the database does not answer.
     pub async fn begin(&self, vault: &Vault, account: Uuid, client: Option<&Client>) -> Result<Session, StoreError> {
+        self.begin_in(vault, account, None, client).await
+    }
+
+    /// Begins a session that acts in this organisation.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the database does not answer.
+    pub async fn begin_in(
+        &self,
+        vault: &Vault,
+        account: Uuid,
+        organization: Option<Uuid>,
+        client: Option<&Client>,
+    ) -> Result<Session, StoreError> {
         let id = Uuid::now_v7();
         let refresh_token = REFRESH.issue(vault, id)?;
         let network = network_hash(vault, account, client);
@@ -87,14 +110,15 @@ impl Sessions {
             None => None,
         };
         sqlx::query(
-            "insert into sessions (id, account_id, refresh_hash, expires_at, client, network)
-             values ($1, $2, $3, clock_timestamp() + interval '30 days', $4::json, $5)",
+            "insert into sessions (id, account_id, refresh_hash, expires_at, client, network, organization_id)
+             values ($1, $2, $3, clock_timestamp() + interval '30 days', $4::json, $5, $6)",
         )
         .bind(id)
         .bind(account)
         .bind(REFRESH.hash(vault, &refresh_token))
         .bind(client)
         .bind(network.as_slice())
+        .bind(organization)
         .execute(&self.writes)
         .await?;
         Ok(Session { id, account, refresh_token })
@@ -135,6 +159,19 @@ impl Sessions {
             .execute(&self.writes)
             .await?;
         self.live.invalidate(&id).await;
+        Ok(())
+    }
+
+    /// Lets a session act in another organisation, or in the account's own: in every process once this returns.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the database does not answer.
+    pub async fn act_in(&self, id: Uuid, organization: Option<Uuid>) -> Result<(), StoreError> {
+        let update = "update sessions set organization_id = $2 where id = $1";
+        sqlx::query(update).bind(id).bind(organization).execute(&self.writes).await?;
+        self.live.invalidate(&id).await;
+        // Others may go on with what they knew, and nothing must end up where its author no longer acts.
+        tokio::time::sleep(CACHED_FOR).await;
         Ok(())
     }
 
@@ -260,23 +297,23 @@ impl Sessions {
         });
     }
 
-    /// Whose session this is, while it goes on, as of a second ago at most.
+    /// Whose session this is and where it acts, while it goes on, as of a second ago at most.
     ///
     /// # Errors
     /// [`StoreError`] when the database does not answer.
-    pub async fn account_of(&self, id: Uuid) -> Result<Option<Uuid>, Arc<StoreError>> {
+    pub async fn live(&self, id: Uuid) -> Result<Option<Live>, Arc<StoreError>> {
         let read = async {
-            let live: Option<(Uuid, bool)> = sqlx::query_as(
-                "select account_id, last_used_at < clock_timestamp() - interval '1 minute' from sessions
-                 where id = $1 and revoked_at is null and expires_at > clock_timestamp()",
+            let live: Option<(Uuid, Option<Uuid>, bool)> = sqlx::query_as(
+                "select account_id, organization_id, last_used_at < clock_timestamp() - interval '1 minute'
+                 from sessions where id = $1 and revoked_at is null and expires_at > clock_timestamp()",
             )
             .bind(id)
             .fetch_optional(&self.reads)
             .await?;
-            if let Some((_, true)) = live {
+            if let Some((.., true)) = live {
                 self.note_use(id);
             }
-            Ok::<_, StoreError>(live.map(|(account, _)| account))
+            Ok::<_, StoreError>(live.map(|(account, organization, _)| Live { account, organization }))
         };
         self.live.try_get_with(id, read).await
     }

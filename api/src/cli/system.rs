@@ -17,6 +17,7 @@ use crate::app::{App, Parts};
 use crate::auth::{NewAdmin, ensure_first_admin};
 use crate::config::{self, Config};
 use crate::embedded::{Embedded, EmbeddedError};
+use crate::invitations::{self, Invitations};
 use crate::mail::{MailSender, Mailbox, Transport, keep_sending};
 use crate::{erasure, routes, server, telemetry};
 
@@ -98,7 +99,8 @@ impl System {
             _ => None,
         };
         let mail = transport.filter(|_| roles.projections.contains(&Mails::NAME)).map(|transport| {
-            let sender = MailSender::new(&store, &database, transport, config);
+            let invitations = Invitations::new(database.writes.clone(), mailbox.clone());
+            let sender = MailSender::new(&store, &database, invitations, transport, config);
             keep_sending(sender, background.clone())
         });
         let projections = (!roles.projections.is_empty()).then(|| {
@@ -129,6 +131,7 @@ impl System {
         let keep = |email: &str, password: &str| welcome::keep(self.embedded.as_ref(), email, password);
         let admin = ensure_first_admin(&app, configured, keep).await?;
         erasure::keep_finishing(&app);
+        invitations::keep_forgetting(&app);
         app.auth().sessions.keep_swept(app.stop().clone());
         app.auth().guesses.keep_swept(app.stop().clone());
         app.auth().api_tokens.keep_swept(app.stop().clone());

@@ -11,6 +11,7 @@ use event_store::{StoreError, StreamId};
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use projections::dossier::{self, DossierCursor, DossierFilter, DossierSort, SortKey, Visible};
+use projections::organization::{self, OrganizationRow};
 use projections::{Models, Scope, live, post};
 use serde::Serialize;
 use serde_json::json;
@@ -49,10 +50,11 @@ pub async fn export(app: &App, order: &Order) -> Result<Body, Problem> {
     let person = order.caller.id();
     let head = app.store().head().await?;
     let deadline = order.patience(app.longest_wait());
-    for projection in ["dossier", "post", "live"] {
+    for projection in ["dossier", "post", "live", "organization"] {
         await_projection(app, projection, head, deadline).await?;
     }
-    app.accesses().record(Access::new(AccessAction::Export, order.info()).by(person)).await?;
+    let export = Access::new(AccessAction::Export, order.info()).by(person);
+    app.accesses().record(export.with(json!({ "organizationId": order.caller.actor.organization }))).await?;
     let (archive, body) = Archive::new();
     let (app, models) = (app.clone(), app.models(&order.caller.actor));
     tokio::spawn(async move {
@@ -93,6 +95,7 @@ impl Export {
         self.comments().await?;
         self.likes().await?;
         self.registrations().await?;
+        self.organizations().await?;
         self.archive.end().await.map_err(|Unwanted| Ended::Unwanted)
     }
 
@@ -183,6 +186,24 @@ impl Export {
     async fn registrations(&self) -> Result<(), Ended> {
         let read = |after| live::registrations_of(&self.models, self.person, after, CHUNK).boxed();
         self.pages("registrations", None, read, |row| row.live_id).await
+    }
+
+    async fn organizations(&self) -> Result<(), Ended> {
+        let mut after = None;
+        for page in 1.. {
+            let (found, _) = organization::list_of(&self.models, self.person, after, CHUNK).await?;
+            if found.items.is_empty() {
+                break;
+            }
+            let item = |row: &OrganizationRow| json!({ "id": row.id, "name": row.name, "role": row.role });
+            let items: Vec<_> = found.items.iter().map(item).collect();
+            self.add_json(format!("organizations/{page}.json"), &items).await?;
+            after = found.next;
+            if after.is_none() {
+                break;
+            }
+        }
+        Ok(())
     }
 
     /// A folder of pages; `sealed` names the aggregate that sealed what is personal in its rows.

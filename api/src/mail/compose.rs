@@ -2,6 +2,7 @@
 
 use chrono::{TimeDelta, Utc};
 use domain::account::{Account, AccountEvent, Locale};
+use domain::organization::Organization;
 use event_store::StoreError;
 use projections::mail::Template;
 use uuid::Uuid;
@@ -25,6 +26,9 @@ impl MailSender {
     /// The message that a delivery stands for; nothing when what it was for has passed.
     pub(super) async fn compose(&self, delivery: &Delivery) -> Result<Option<Composed>, StoreError> {
         let (template, id) = (delivery.template, delivery.account);
+        if template == Template::Invitation {
+            return self.compose_invitation(id).await;
+        }
         let (account, _) = self.commands.state::<Account>(id).await?;
         let Some(address) = account.email().and_then(|email| email.get()).cloned() else { return Ok(None) };
         if account.is_erased() || !is_wanted(template, &account) {
@@ -58,6 +62,21 @@ impl MailSender {
         Ok(to.map(|to| Composed { to, letter }))
     }
 
+    /// To whom an invitation is addressed, in the language of who invites. What anybody can call an organisation or
+    /// themselves is not in it.
+    async fn compose_invitation(&self, id: Uuid) -> Result<Option<Composed>, StoreError> {
+        let Some(organization) = self.invitations.organization(id).await? else { return Ok(None) };
+        let (organization, _) = self.commands.state::<Organization>(organization).await?;
+        let Some(invitation) = organization.charter().and_then(|charter| charter.invitations.get(&id)) else {
+            return Ok(None);
+        };
+        let Some(to) = invitation.address.get().cloned() else { return Ok(None) };
+        let (inviter, _) = self.commands.state::<Account>(invitation.by).await?;
+        let link = format!("{}/invitations", self.public_url);
+        let locale = inviter.locale().unwrap_or_default();
+        Ok(Some(Composed { to, letter: Letter::write(Template::Invitation, locale, None, Some(&link)) }))
+    }
+
     async fn password_hash(&self, account: Uuid) -> Result<Option<String>, StoreError> {
         let hash = "select password_hash from credentials where account_id = $1";
         Ok(sqlx::query_scalar(hash).bind(account).fetch_optional(&self.writes).await?)
@@ -79,6 +98,10 @@ fn is_wanted(template: Template, account: &Account) -> bool {
         Template::VerifyAddress => account.is_active() && !account.is_verified(),
         Template::ResetPassword | Template::AddressReused | Template::Reactivated => account.is_active(),
         Template::Suspended => !account.is_active(),
-        Template::PasswordChanged | Template::AddressChanged | Template::TotpEnabled | Template::TotpDisabled => true,
+        Template::PasswordChanged
+        | Template::AddressChanged
+        | Template::TotpEnabled
+        | Template::TotpDisabled
+        | Template::Invitation => true,
     }
 }

@@ -159,6 +159,24 @@ fn content(template: Template, locale: Locale) -> Content {
                 "If it was not you, change your password without delay.",
             ],
         ),
+        (Template::Invitation, Locale::Fr) => linked(
+            "Vous êtes invité à rejoindre une organisation",
+            &[
+                "Quelqu'un vous invite à rejoindre son organisation. Connectez-vous avec cette adresse, ou ouvrez un \
+                 compte, pour voir de qui il s'agit et pour répondre. L'invitation est valable quatorze jours.",
+                "Si cela ne vous dit rien, ignorez ce message.",
+            ],
+            "Voir l'invitation",
+        ),
+        (Template::Invitation, Locale::En) => linked(
+            "You are invited to join an organisation",
+            &[
+                "Somebody invites you to join their organisation. Sign in with this address, or open an account, to see \
+                 who it is and to answer. The invitation is good for fourteen days.",
+                "If this tells you nothing, ignore this message.",
+            ],
+            "See the invitation",
+        ),
         (Template::Suspended, Locale::Fr) => plain(
             "Votre compte est suspendu",
             &["L'administration a suspendu votre compte. Vous ne pouvez plus vous connecter."],
@@ -189,7 +207,7 @@ mod tests {
             assert_ne!(french.subject, english.subject);
             assert!(french.text.starts_with("Bonjour Ada,") && english.text.starts_with("Hello Ada,"));
             assert!(french.html.contains("lang=\"fr\"") && english.html.contains("lang=\"en\""));
-            let linked = matches!(template, Template::VerifyAddress | Template::ResetPassword);
+            let linked = matches!(template, Template::VerifyAddress | Template::ResetPassword | Template::Invitation);
             assert_eq!(english.text.contains("https://x/y?z=1&a=2"), linked);
             assert_eq!(english.html.contains("z=1&amp;a=2"), linked);
         }

@@ -16,6 +16,7 @@ use uuid::Uuid;
 use super::compose::{Composed, RESET_WITHIN};
 use super::transport::{Outgoing, Transport, Undelivered};
 use crate::config::Config;
+use crate::invitations::Invitations;
 use crate::problem::Problem;
 use crate::sweep::keep_swept;
 
@@ -27,7 +28,8 @@ const BATCH: i64 = 8;
 const LEASE: f64 = 120.0;
 /// The first wait after a failure and the longest one, in seconds.
 const WAITS: (f64, f64) = (15.0, 3600.0);
-/// Messages of one kind to one account within an hour, at most: nobody is flooded, whoever it is that calls for them.
+/// Messages of one kind to one account, or invitations to one address, within an hour, at most: nobody is flooded, whoever
+/// it is that calls for them.
 const MOST_AN_HOUR: i64 = 5;
 /// How long what is being sent may take when the process is to stop.
 const DRAIN: Duration = Duration::from_secs(5);
@@ -42,6 +44,7 @@ const SETTLED: &str = "delete from mail_deliveries where (position, template) in
 pub struct MailSender {
     pub(super) store: EventStore,
     pub(super) commands: Commands,
+    pub(super) invitations: Invitations,
     pub(super) writes: PgPool,
     pub(super) public_url: String,
     transport: Transport,
@@ -67,10 +70,17 @@ struct Row {
 
 impl MailSender {
     /// Sends by `transport`, in the name and with the links that are configured.
-    pub fn new(store: &EventStore, database: &Database, transport: Transport, config: &Config) -> Self {
+    pub fn new(
+        store: &EventStore,
+        database: &Database,
+        invitations: Invitations,
+        transport: Transport,
+        config: &Config,
+    ) -> Self {
         Self {
             store: store.clone(),
             commands: Commands::new(store.clone(), database),
+            invitations,
             writes: database.writes.clone(),
             public_url: config.public_url.clone(),
             transport,
@@ -156,8 +166,12 @@ impl MailSender {
                                    where o.position = $1 and o.template = $2
                                      and o.recorded_at < clock_timestamp() - make_interval(secs => $6)),
                  (select count(*) from mail_deliveries e
-                  where e.account_id = $3 and e.template = $2 and e.status = 'sent'
-                    and e.created_at > clock_timestamp() - interval '1 hour') >= $7",
+                  where e.template = $2 and e.status = 'sent'
+                    and e.created_at > clock_timestamp() - interval '1 hour'
+                    and e.account_id in (
+                        select $3 union all
+                        select other.id from invitations one join invitations other using (address_hash)
+                        where one.id = $3 and other.id <> $3)) >= $7",
         )
         .bind(delivery.position.cast_signed())
         .bind(delivery.template.name())

@@ -60,6 +60,8 @@ struct IssuedToken {
 struct TokenView {
     id: Uuid,
     name: Option<String>,
+    /// Where it acts: the organisation in which it was issued.
+    organization_id: Option<Uuid>,
     scopes: Vec<Scope>,
     created_at: DateTime<Utc>,
     expires_at: DateTime<Utc>,
@@ -76,9 +78,10 @@ async fn list(
 ) -> Result<QueryAnswer<Page<TokenView>>, Problem> {
     let position = app.log_head(&request).await?;
     let tokens = app.auth().api_tokens.of(app.vault(), request.caller.id()).await?;
-    let view = |ApiToken { id, name, scopes, created_at, expires_at, last_used_at }| TokenView {
+    let view = |ApiToken { id, name, organization, scopes, created_at, expires_at, last_used_at }| TokenView {
         id,
         name,
+        organization_id: organization,
         scopes,
         created_at,
         expires_at,
@@ -87,13 +90,13 @@ async fn list(
     Ok(QueryAnswer::new(Page { items: tokens.into_iter().map(view).collect(), next_cursor: None }, position))
 }
 
-/// Give a program a token of its own. The log-in must be less than ten minutes old.
+/// Give a program a token of its own, which acts in the organisation in which the caller does. The log-in must be less than ten minutes old.
 #[utoipa::path(post, path = "/api/auth/tokens", tag = "auth", operation_id = "issueApiToken",
     request_body = IssueToken, responses((status = 201, body = IssuedToken)))]
 async fn issue(State(app): State<App>, request: CommandRequest<IssueToken>) -> Result<Response, Problem> {
     let (body, order) = request.into_parts();
     order.caller.proved_lately(&app).await?;
-    let token = checked(body)?;
+    let token = ApiToken { organization: Some(order.caller.actor.organization), ..checked(body)? };
     // A client that hangs up must not leave it half done.
     let issuing = tokio::spawn(async move { issue_token(&app, &order, token).await });
     issuing.await.unwrap_or_else(|_| Err(Problem::new(&codes::INTERNAL)))
@@ -118,7 +121,8 @@ fn checked(body: IssueToken) -> Result<ApiToken, Problem> {
     let created_at = Utc::now();
     let expires_at = created_at.checked_add_days(Days::new(days)).unwrap_or(created_at);
     let scopes = Scope::ALL.into_iter().filter(|scope| scopes.contains(scope)).collect();
-    Ok(ApiToken { id: Uuid::now_v7(), name: Some(name), scopes, created_at, expires_at, last_used_at: None })
+    let (id, name) = (Uuid::now_v7(), Some(name));
+    Ok(ApiToken { id, name, organization: None, scopes, created_at, expires_at, last_used_at: None })
 }
 
 /// The row first, since the event must not tell what did not happen; gone again when the event is refused.

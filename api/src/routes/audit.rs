@@ -31,13 +31,14 @@ const CHUNK: u32 = 500;
 /// A page that takes longer is answered as far as it is, with a cursor to go on.
 const PATIENCE: Duration = Duration::from_secs(3);
 /// Every aggregate type, for a stream that is named by its id alone.
-const TYPES: [&str; 6] = [
+const TYPES: [&str; 7] = [
     domain::dossier::Dossier::TYPE,
     domain::account::Account::TYPE,
     domain::post::Post::TYPE,
     domain::comment::Comment::TYPE,
     domain::reaction::Reaction::TYPE,
     domain::live::Live::TYPE,
+    domain::organization::Organization::TYPE,
 ];
 
 /// The routes.

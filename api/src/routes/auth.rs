@@ -98,7 +98,7 @@ async fn register(State(app): State<App>, request: PublicRequest<Register>) -> R
     let id = Uuid::now_v7();
     let roles = [Role::Applicant].into_iter().collect();
     let client = request.info().client.clone();
-    let context = request.context(Actor { id, roles, organization: DEFAULT_ORGANIZATION });
+    let context = request.context(Actor::new(id, roles, DEFAULT_ORGANIZATION));
     let Register { email, password, name, locale } = request.body;
     let registration = Registration { email, password: Some(password), name, locale, first_admin: false };
     if app.requires_verified_email() {
@@ -145,7 +145,8 @@ async fn step_up(State(app): State<App>, request: CommandRequest<StepUp>) -> Res
     let (StepUp { password, totp }, order) = request.into_parts();
     let (account, former) = (order.caller.id(), order.caller.session()?);
     prove_again(&app, account, Proof { password, totp }, order.info()).await?;
-    let session = app.auth().sessions.begin(app.vault(), account, order.info().client.as_ref()).await?;
+    let (organization, client) = (Some(order.caller.actor.organization), order.info().client.as_ref());
+    let session = app.auth().sessions.begin_in(app.vault(), account, organization, client).await?;
     app.auth().sessions.end(former).await?;
     signed_in(&app, session).await
 }

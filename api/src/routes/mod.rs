@@ -16,6 +16,7 @@ mod live;
 mod mailbox;
 mod oidc;
 mod operations;
+mod organization;
 mod password_reset;
 mod post;
 mod totp;
@@ -55,6 +56,7 @@ fn routes() -> OpenApiRouter<App> {
         .merge(dossier::router())
         .merge(post::router())
         .merge(live::router())
+        .merge(organization::router())
         .merge(audit::router())
         .merge(accesses::router())
         .merge(analytics::router())

@@ -87,7 +87,7 @@ fn page(language: Language) -> Response {
 /// The account itself as the one who acts: whoever holds the link is its owner.
 pub(super) fn owner(id: Uuid) -> Actor {
     let roles = [Role::Applicant].into_iter().collect();
-    Actor { id, roles, organization: domain::access::DEFAULT_ORGANIZATION }
+    Actor::new(id, roles, domain::access::DEFAULT_ORGANIZATION)
 }
 
 /// Whose address it is.

@@ -8,7 +8,7 @@ const HOME: Uuid = Uuid::from_u128(8);
 const ABROAD: Uuid = Uuid::from_u128(9);
 
 fn actor(role: Role) -> Actor {
-    Actor { id: ME, roles: [role].into_iter().collect(), organization: HOME }
+    Actor::new(ME, [role].into_iter().collect(), HOME)
 }
 
 fn mark(role: Role, action: Action, resource: &Resource) -> char {
@@ -40,6 +40,10 @@ fn check_complete(table: &[(Role, &[Action], &str)], actions: &[Action]) {
             assert_eq!(rows.count(), 1, "{role:?} {action:?}");
         }
     }
+}
+
+fn member(permissions: impl IntoIterator<Item = Permission>) -> Actor {
+    Actor::member(ME, [Role::Applicant].into_iter().collect(), HOME, permissions.into_iter().collect())
 }
 
 mod dossiers;
@@ -142,16 +146,85 @@ fn live_events() {
 }
 
 #[test]
+fn a_permission_on_live_events_opens_its_own_cells() {
+    use Action::*;
+    let draft = |organization| Resource::Live { organization, published: false };
+    for permission in Permission::ALL {
+        let member = member([permission]);
+        let sees = matches!(permission, Permission::ManageEvents | Permission::ReadAttendees);
+        assert_eq!(can(&member, ReadLive, &draft(HOME)).is_ok(), sees, "{permission:?}");
+        for action in [CreateLive, EditLive, PublishLive, CancelLive] {
+            let may = permission == Permission::ManageEvents;
+            assert_eq!(can(&member, action, &draft(HOME)).is_ok(), may, "{permission:?} {action:?}");
+            assert!(can(&member, action, &draft(ABROAD)).is_err(), "{permission:?} {action:?}");
+        }
+        let may = permission == Permission::ReadAttendees;
+        assert_eq!(can(&member, ReadAttendees, &draft(HOME)).is_ok(), may, "{permission:?}");
+    }
+}
+
+#[test]
+fn organizations() {
+    use Action::*;
+    let organization = |membership: Option<&[Permission]>| Resource::Organization {
+        membership: membership.map(|permissions| permissions.iter().copied().collect()),
+    };
+    let others: Vec<Permission> = Permission::ALL
+        .into_iter()
+        .filter(|it| !matches!(it, Permission::ManageMembers | Permission::ManageOrganization))
+        .collect();
+    // Foreign; a member with everything but what follows; one who manages members; one who manages the organisation.
+    let resources = [
+        organization(None),
+        organization(Some(&others)),
+        organization(Some(&[Permission::ManageMembers])),
+        organization(Some(&[Permission::ManageOrganization])),
+    ];
+    let mut table = vec![
+        (Role::Applicant, &[CreateOrganization] as &[Action], "++++"),
+        (Role::Applicant, &[ReadOrganization, LeaveOrganization], "-+++"),
+        (Role::Applicant, &[ManageMembers], "-F+F"),
+        (Role::Applicant, &[EditOrganization], "-FF+"),
+        (Role::Admin, &[ReadOrganization, ManageMembers], "++++"),
+        (Role::Admin, &[CreateOrganization, LeaveOrganization, EditOrganization], "FFFF"),
+    ];
+    for role in [Role::Pro, Role::Auditor, Role::Analyst, Role::Moderator, Role::Organizer] {
+        table.push((role, &[CreateOrganization], "FFFF"));
+        table.push((role, &[ReadOrganization, LeaveOrganization, ManageMembers, EditOrganization], "----"));
+    }
+    let all = [CreateOrganization, ReadOrganization, LeaveOrganization, ManageMembers, EditOrganization];
+    check_complete(&table, &all);
+    check(&table, &resources);
+    let invitations = [Resource::Invitation { addressee: true }, Resource::Invitation { addressee: false }];
+    for role in Role::ALL {
+        let cells = if role == Role::Applicant { "+-" } else { "--" };
+        check(&[(role, &[AnswerInvitation], cells)], &invitations);
+    }
+}
+
+#[test]
+fn roles_for_the_whole_instance_go_along_and_the_others_stay_at_home() {
+    let at_home = Actor::new(ME, Role::ALL.into_iter().collect(), HOME);
+    assert_eq!(at_home.permissions.iter().count(), 6, "all but those over an organisation itself");
+    let guest = Actor::member(ME, at_home.roles, ABROAD, Permissions::default());
+    let kept: Vec<Role> = guest.roles.into();
+    assert_eq!(kept, [Role::Applicant, Role::Auditor, Role::Analyst, Role::Moderator, Role::Admin]);
+    let pro = Actor::member(ME, Roles::default(), ABROAD, [Permission::AssignDossiers].into_iter().collect());
+    assert!(pro.roles.contains(Role::Pro) && !pro.roles.contains(Role::Organizer));
+    assert_eq!(serde_json::to_value(pro.permissions).unwrap(), serde_json::json!(["assignDossiers"]));
+}
+
+#[test]
 fn the_role_is_the_first_that_allows_it() {
     let roles = [Role::Admin, Role::Pro, Role::Applicant].into_iter().collect();
-    let actor = Actor { id: ME, roles, organization: HOME };
+    let actor = Actor::new(ME, roles, HOME);
     assert_eq!(can(&actor, Action::ReadCard, &Resource::Account { id: OTHER }), Ok(Role::Applicant));
     assert_eq!(can(&actor, Action::ManageUsers, &Resource::Instance), Ok(Role::Admin));
 }
 
 #[test]
 fn no_role_no_access() {
-    let actor = Actor { id: ME, roles: Roles::default(), organization: HOME };
+    let actor = Actor::new(ME, Roles::default(), HOME);
     let mine = Resource::Account { id: ME };
     assert_eq!(can(&actor, Action::ReadSelf, &mine), Err(Denial::Hidden));
 }

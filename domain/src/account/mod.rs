@@ -17,7 +17,8 @@ use crate::access::{Actor, Denial, Resource, Role, Roles, can};
 use crate::aggregate::Aggregate;
 use crate::personal::Personal;
 use crate::rejection::check_text;
-use profile::{Asked, check_email};
+use profile::Asked;
+pub(crate) use profile::check_email;
 
 /// The state of an account.
 #[derive(Debug, Clone, Default, PartialEq)]

@@ -218,7 +218,7 @@ impl Profile {
 }
 
 /// Checks that an address could be one; only a message to it proves that it is.
-pub(super) fn check_email(errors: &mut Vec<FieldError>, email: &str) {
+pub(crate) fn check_email(errors: &mut Vec<FieldError>, email: &str) {
     let sane = |local: &str, host: &str| {
         !local.is_empty()
             && !host.contains('@')

@@ -213,7 +213,7 @@ fn a_suspended_account_edits_nothing() {
 
 #[test]
 fn people_edit_themselves_and_admins_manage_them() {
-    let actor = |id, roles: &[Role]| Actor { id, roles: roles.iter().copied().collect(), organization: ORGANIZATION };
+    let actor = |id, roles: &[Role]| Actor::new(id, roles.iter().copied().collect(), ORGANIZATION);
     let account = given::<Account>([registered(&[Role::Applicant])]).state();
     let (me, admin) = (actor(ID, &[Role::Applicant]), actor(ADMIN, &[Role::Applicant, Role::Admin]));
     let edit = edit_profile("Eve", Locale::En);

@@ -81,7 +81,7 @@ fn its_events_travel_with_its_post() {
 
 #[test]
 fn only_its_author_changes_it() {
-    let actor = |id| Actor { id, roles: [Role::Applicant].into_iter().collect(), organization: ID };
+    let actor = |id| Actor::new(id, [Role::Applicant].into_iter().collect(), ID);
     let comment = given::<Comment>([written()]).state();
     assert_eq!(comment.authorize(&actor(AUTHOR), &edit("x")), Ok(Role::Applicant));
     assert_eq!(comment.authorize(&actor(OTHER), &edit("x")), Err(Denial::Forbidden));

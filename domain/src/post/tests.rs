@@ -78,7 +78,7 @@ fn a_text_has_1_to_10000_characters_and_no_nul() {
 
 #[test]
 fn only_its_author_changes_it_and_no_one_sees_it_deleted() {
-    let actor = |id| Actor { id, roles: [Role::Applicant].into_iter().collect(), organization: ORGANIZATION };
+    let actor = |id| Actor::new(id, [Role::Applicant].into_iter().collect(), ORGANIZATION);
     let post = given::<Post>([published()]).state();
     assert_eq!(post.authorize(&actor(AUTHOR), &edit("x")), Ok(Role::Applicant));
     assert_eq!(post.authorize(&actor(OTHER), &edit("x")), Err(Denial::Forbidden));

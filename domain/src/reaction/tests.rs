@@ -48,7 +48,7 @@ fn its_stream_is_its_own_and_its_events_travel_with_the_post() {
 
 #[test]
 fn no_one_likes_for_another() {
-    let actor = |id| Actor { id, roles: [Role::Applicant].into_iter().collect(), organization: POST };
+    let actor = |id| Actor::new(id, [Role::Applicant].into_iter().collect(), POST);
     for reaction in [Reaction::default(), given::<Reaction>([liked()]).state()] {
         assert_eq!(reaction.authorize(&actor(USER), &like()), Ok(Role::Applicant));
         assert_eq!(reaction.authorize(&actor(POST), &like()), Err(Denial::Hidden));

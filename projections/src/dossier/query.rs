@@ -222,12 +222,13 @@ fn push_way(query: &mut QueryBuilder<'_, Postgres>, visible: Visible, way: u8) {
         (Visible::To { user, .. }, 0) => {
             query.push("owner_id = ").push_bind(user);
         }
-        (Visible::To { user, .. }, 1) => {
-            query.push("reviewer_id = ").push_bind(user).push(" and owner_id <> ").push_bind(user);
-        }
-        (Visible::To { user, reviews_for }, _) => {
-            query.push("reviewer_id is null and submitted_at is not null and organization_id = ");
-            query.push_bind(reviews_for).push(" and owner_id <> ").push_bind(user);
+        (Visible::To { user, reviews_for }, way) => {
+            match way {
+                1 => query.push("reviewer_id = ").push_bind(user),
+                _ => query.push("reviewer_id is null and submitted_at is not null"),
+            };
+            query.push(" and organization_id = ").push_bind(reviews_for);
+            query.push(" and owner_id <> ").push_bind(user);
         }
     }
 }

@@ -12,6 +12,7 @@ use super::Lives;
 use crate::models::Models;
 use crate::positions::partition_of;
 use crate::projection::Projection;
+use crate::rows::present;
 use crate::search;
 
 /// What a registered user has.
@@ -121,22 +122,6 @@ pub async fn by_id(models: &Models, id: Uuid, reader: Uuid) -> Result<(Option<Li
         .await?;
     let (mut rows, checkpoint) = present(row.as_slice(), "id")?;
     Ok((rows.pop(), checkpoint))
-}
-
-/// The rows that are there, by their `key`, and the checkpoint beside them.
-fn present<T>(rows: &[PgRow], key: &str) -> Result<(Vec<T>, u64), sqlx::Error>
-where
-    T: for<'r> FromRow<'r, PgRow>,
-{
-    let mut checkpoint = 0;
-    let mut items = Vec::with_capacity(rows.len());
-    for row in rows {
-        checkpoint = row.try_get::<Option<i64>, _>("checkpoint")?.unwrap_or(0).cast_unsigned();
-        if row.try_get::<Option<Uuid>, _>(key)?.is_some() {
-            items.push(T::from_row(row)?);
-        }
-    }
-    Ok((items, checkpoint))
 }
 
 /// What a list of live events is narrowed by.

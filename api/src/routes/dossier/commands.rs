@@ -3,7 +3,7 @@
 use axum::extract::State;
 use chrono::Utc;
 use domain::dossier::{Dossier, DossierCommand as Command};
-use domain::{Action, FieldError, Role};
+use domain::{Action, FieldError, Permission, Resource};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use uuid::Uuid;
@@ -169,13 +169,14 @@ async fn assignable(app: &App, caller: &Caller, id: Uuid, pro: Uuid) -> Result<(
     let (dossier, _) = app.commands().state::<Dossier>(id).await?;
     let resource = dossier.resource().ok_or_else(not_found::<Dossier>)?;
     caller.can(Action::AssignDossier, &resource).map_err(denied::<Dossier>)?;
-    is_pro(app, pro, caller.actor.organization).await
+    let Resource::Dossier { organization, .. } = resource else { return Err(not_found::<Dossier>()) };
+    is_pro(app, pro, organization).await
 }
 
 /// Who is to review must be able to.
 async fn is_pro(app: &App, account: Uuid, organization: Uuid) -> Result<(), Problem> {
-    let standing = app.auth().standing(account).await?;
-    if standing.active && standing.roles.contains(Role::Pro) && standing.organization == organization {
+    let actor = app.auth().actor(account, organization).await?;
+    if actor.is_some_and(|actor| actor.permissions.contains(Permission::ReviewDossiers)) {
         return Ok(());
     }
     let error = FieldError::new("/pro", "field.invalid", "is no active pro of the organisation");

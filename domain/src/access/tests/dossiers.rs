@@ -41,12 +41,12 @@ const TABLE: &[(Role, &[Action], &str)] = &[
     (Role::Applicant, &[CreateDossier], "++FFFFFFFF"),
     (Role::Applicant, REVIEW, "FF--------"),
     (Role::Applicant, &[AssignDossier], "FF--------"),
-    (Role::Pro, READ, "-+-++--+--"),
-    (Role::Pro, &[ReadHistory], "-F-F+--+--"),
-    (Role::Pro, OWNERS, "-F-FF--F--"),
+    (Role::Pro, READ, "-+-++-----"),
+    (Role::Pro, &[ReadHistory], "-F-F+-----"),
+    (Role::Pro, OWNERS, "-F-FF-----"),
     (Role::Pro, &[CreateDossier], "FFFFFFFFFF"),
-    (Role::Pro, REVIEW, "-F-++--+--"),
-    (Role::Pro, &[AssignDossier, ArchiveDossier], "-F-++--+--"),
+    (Role::Pro, REVIEW, "-F-++-----"),
+    (Role::Pro, &[AssignDossier, ArchiveDossier], "-F-++-----"),
     (Role::Auditor, READ, "++++++++++"),
     (Role::Auditor, &[ReadHistory], "++++++++++"),
     (Role::Auditor, OWNERS, "FFFFFFFFFF"),
@@ -72,4 +72,38 @@ fn the_dossier_rows_of_the_matrix() {
     let rest = [ReadHistory, ArchiveDossier, AssignDossier, CreateDossier];
     check_complete(&table, &[READ, OWNERS, REVIEW, &rest].concat());
     check(&table, &columns());
+}
+
+/// What members with one permission alone may do with a dossier that is assigned to them, or to nobody.
+#[test]
+fn a_permission_opens_its_own_cells_and_no_others() {
+    let rows: &[(Action, Permission)] = &[
+        (StartReview, Permission::ReviewDossiers),
+        (RequestChanges, Permission::ReviewDossiers),
+        (CancelChangeRequest, Permission::ReviewDossiers),
+        (DecideDossier, Permission::DecideDossiers),
+        (ReopenReview, Permission::DecideDossiers),
+        (ArchiveDossier, Permission::DecideDossiers),
+        (AssignDossier, Permission::AssignDossiers),
+    ];
+    let on_dossiers =
+        [Permission::ReadDossiers, Permission::ReviewDossiers, Permission::DecideDossiers, Permission::AssignDossiers];
+    for permission in Permission::ALL {
+        let member = member([permission]);
+        for assigned in [None, Some(ME)] {
+            let here = dossier(OTHER, HOME, assigned, true);
+            let seen = on_dossiers.contains(&permission);
+            assert_eq!(can(&member, ReadDossier, &here).is_ok(), seen, "{permission:?}");
+            for (action, needed) in rows {
+                let expected = match () {
+                    () if !seen => Err(Denial::Hidden),
+                    () if *needed == permission => Ok(Role::Pro),
+                    () => Err(Denial::Forbidden),
+                };
+                assert_eq!(can(&member, *action, &here), expected, "{permission:?} {action:?}");
+                let there = dossier(OTHER, ABROAD, assigned, true);
+                assert_eq!(can(&member, *action, &there), Err(Denial::Hidden), "{permission:?} {action:?}");
+            }
+        }
+    }
 }

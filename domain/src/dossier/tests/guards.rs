@@ -189,7 +189,7 @@ fn a_refused_transition_says_where_it_stands_and_what_is_possible() {
 
 #[test]
 fn a_stranger_learns_nothing_and_its_owner_may_not_review() {
-    let actor = |id, roles: &[Role]| Actor { id, roles: roles.iter().copied().collect(), organization: ORGANIZATION };
+    let actor = |id, roles: &[Role]| Actor::new(id, roles.iter().copied().collect(), ORGANIZATION);
     let dossier = given::<Dossier>([created(), submitted(1)]).state();
     let start = |by| DossierCommand::StartReview { by, at: at() };
     let both = [Role::Applicant, Role::Pro];

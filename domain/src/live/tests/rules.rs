@@ -164,7 +164,7 @@ fn calling_it_off_ends_every_registration() {
 
 #[test]
 fn its_organisers_run_it_and_members_register() {
-    let actor = |role, organization| Actor { id: user(1), roles: [role].into_iter().collect(), organization };
+    let actor = |role, organization| Actor::new(user(1), [role].into_iter().collect(), organization);
     let organizer = actor(Role::Organizer, ORGANIZATION);
     let (elsewhere, member) = (actor(Role::Organizer, user(0)), actor(Role::Applicant, user(0)));
     let create = create(details(None));
