@@ -87,6 +87,8 @@ def make(things, token):
         return call("POST", "/api/posts", {"body": "x"}, token)["id"]
     if things == "comments":
         return call("POST", f"/api/posts/{make('posts', token)}/comments", {"body": "x"}, token)["id"]
+    if things == "organizations":
+        return call("POST", "/api/organizations", {"name": "x"}, token)["id"]
     if things == "events":
         event = call("POST", "/api/admin/events", EVENT, token)["id"]
         call("POST", f"/api/admin/events/{event}/publish", {}, token)
@@ -97,7 +99,8 @@ def make(things, token):
 
 def name_something_real(case):
     things = case.operation.path.partition("/{id}")[0].rsplit("/", 1)[-1]
-    if things in ("dossiers", "posts", "comments", "events", "users") and is_uuid(case.path_parameters.get("id")) and EVERYTHING in tokens:
+    real = things in ("dossiers", "posts", "comments", "events", "organizations", "users")
+    if real and is_uuid(case.path_parameters.get("id")) and EVERYTHING in tokens:
         case.path_parameters["id"] = one_of(things, tokens[EVERYTHING])
 
 

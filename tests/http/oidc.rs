@@ -15,7 +15,10 @@ struct Flow {
 }
 
 async fn world() -> World {
-    let provider = OidcServer::start().await;
+    world_with(OidcServer::start().await).await
+}
+
+async fn world_with(provider: OidcServer) -> World {
     let mut command = Process::command(&["api"]);
     command.env("DATABASE_URL", database_url().await).env("NATS_URL", &servers().await.nats_url);
     command.env("CAPITUNE_MASTER_KEY", "2a".repeat(32)).env("CAPITUNE_UNSAFE_DURABILITY", "true");
@@ -158,4 +161,32 @@ async fn linking_takes_a_fresh_log_in_and_a_suspended_account_stays_out() {
     let suspend = json!({ "status": "suspended", "reason": "Testing" });
     admin.put(&format!("/api/admin/users/{}/status", ada.user_id), suspend).await.expect(200);
     world.log_in("ada").await.expect_problem(403, "account.suspended");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn people_come_in_by_github_with_the_address_that_it_has_verified() {
+    let world = world_with(OidcServer::github().await).await;
+    let first = world.log_in("octocat").await.expect(200);
+    let user = &first.body["user"];
+    assert_eq!((&user["email"], &user["name"]), (&json!("octocat@provider.test"), &json!("octocat")));
+    assert_eq!(user["emailVerified"], true);
+    let again = world.log_in("octocat").await.expect(200);
+    assert_eq!(first.body["user"]["id"], again.body["user"]["id"]);
+    assert_ne!(world.log_in("another").await.expect(200).body["user"]["id"], first.body["user"]["id"]);
+    world.log_in("unverified").await.expect_problem(409, "identity.unverified");
+    let body = json!({ "email": "taken@provider.test", "password": PASSWORD, "name": "Ada" });
+    world.process.client().post("/api/auth/register", body).await.expect(201);
+    world.log_in("taken").await.expect_problem(409, "account.address_taken");
+    // Neither a code nor a state of another flow, and each once.
+    let (flow, other) = (world.start().await, world.start().await);
+    let back = world.provider.visit(&flow.url, "octocat").await;
+    world.back(&back, &other.cookie).await.expect_problem(400, "oidc.failed");
+    let foreign = world.provider.visit(&other.url, "another").await;
+    let code = |path: &str| path.split("code=").nth(1).unwrap().split('&').next().unwrap().to_owned();
+    let mixed = back.replace(&code(&back), &code(&foreign));
+    world.back(&mixed, &flow.cookie).await.expect_problem(400, "oidc.failed");
+    world.back(&back, &flow.cookie).await.expect_problem(400, "oidc.failed");
+    let denied = world.start().await;
+    let back = world.provider.visit(&denied.url, "nobody").await;
+    world.back(&back, &denied.cookie).await.expect_problem(400, "oidc.failed");
 }

@@ -1,4 +1,4 @@
-//! A real OpenID Connect provider, and a browser that goes there and back.
+//! A real OpenID Connect provider, or one that speaks as GitHub does, and a browser that goes there and back.
 
 use std::collections::HashMap;
 use std::process::{Child, Command, Stdio};
@@ -17,27 +17,38 @@ pub struct OidcServer {
     child: Child,
     directory: TempDir,
     port: String,
+    kind: &'static str,
 }
 
 impl OidcServer {
     /// Starts it on a free port.
     pub async fn start() -> Self {
+        Self::spawn("openid").await
+    }
+
+    /// Starts one that speaks as GitHub does.
+    pub async fn github() -> Self {
+        Self::spawn("github").await
+    }
+
+    async fn spawn(kind: &'static str) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let script = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/support/oidc.mjs");
         let mut command = Command::new("node");
-        command.arg(script).arg(packages("oidc")).arg(directory.path());
+        command.arg(script).arg(packages("oidc")).arg(directory.path()).arg(kind);
         // Its input ends with this process.
         command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
         let child = command.spawn().expect("`make setup` installs node");
         let file = directory.path().join("port");
         eventually("the provider listens", async || file.exists()).await;
         let port = std::fs::read_to_string(file).unwrap();
-        Self { child, directory, port }
+        Self { child, directory, port, kind }
     }
 
     /// The setting that lets people log in there, under the name `test`.
     pub fn setting(&self) -> String {
-        format!("test=http://127.0.0.1:{},capitune,a-secret-for-tests", self.port)
+        let protocol = if self.kind == "github" { "github+" } else { "" };
+        format!("test={protocol}http://127.0.0.1:{},capitune,a-secret-for-tests", self.port)
     }
 
     /// Its issuer.

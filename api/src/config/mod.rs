@@ -24,7 +24,7 @@ pub use address_range::{AddressRange, NoAddressRange};
 pub use error::ConfigError;
 pub use master_key::MasterKey;
 pub use nats::nats_options;
-pub use oidc_provider::OidcProvider;
+pub use oidc_provider::{GITHUB, OidcProvider, Protocol};
 pub use settings::{SETTINGS, Setting, markdown};
 pub use source::{EffectiveSetting, Origin};
 pub use web_origin::{NoWebOrigin, WebOrigin};

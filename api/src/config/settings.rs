@@ -122,8 +122,8 @@ pub(super) static PUBLIC_URL: Setting = setting(
 pub(super) static OIDC_PROVIDERS: Setting = secret(setting(
     "CAPITUNE_OIDC_PROVIDERS",
     "",
-    "name=issuer,client id,client secret; several separated by spaces",
-    "the OpenID Connect providers that people may log in at; each sends them back to /api/auth/oidc/NAME/callback",
+    "name=issuer,client id,client secret; several separated by spaces; https://github.com or github+URL for GitHub",
+    "the OpenID Connect providers, or GitHub, that people may log in at; they send them back to /api/auth/oidc/NAME/callback",
 ));
 pub(super) static RATE_LIMIT_AUTH: Setting = setting(
     "CAPITUNE_RATE_LIMIT_AUTH",

@@ -13,9 +13,11 @@ async fn a_session_acts_in_one_organization_until_it_says_otherwise() {
     let (path, foreign) = (organization(&grace).await, organization(&applicant().await).await);
     let home = acting_in(&grace).await["organizationId"].clone();
     assert_ne!(home, id_of(&path), "founding an organisation moves nobody");
-    switch_to(&grace, json!(id_of(&foreign))).await.expect_problem(404, "organization.not_found");
-    switch_to(&grace, json!(uuid::Uuid::now_v7())).await.expect_problem(404, "organization.not_found");
+    switch_to(&grace, json!(id_of(&foreign))).await.expect_problem(422, "field.invalid");
+    switch_to(&grace, json!(uuid::Uuid::now_v7())).await.expect_problem(422, "field.invalid");
     switch_to(&grace, json!("elsewhere")).await.expect(422);
+    let unsaid = grace.put("/api/auth/session/organization", json!({})).await;
+    unsaid.expect_problem(422, "field.required");
     let (email, eve) = registry.verified().await;
     invite(&grace, &path, &email, "pro").await.expect(200);
     accept(&eve, &only_invitation(&eve).await).await.expect(200);

@@ -1,24 +1,32 @@
-//! Logging in at another provider, by OpenID Connect: the authorization code flow with PKCE, nonce and state.
+//! Logging in at another provider, by OpenID Connect or as GitHub has it: the authorization code flow with PKCE and
+//! state, and a nonce where there is an ID token.
 //!
 //! State, nonce and verifier of a flow are made from one secret that only the browser has: what the database keeps of
 //! it says that there was one, and makes it good once.
 
+mod github;
+mod http;
 mod identities;
 mod provider;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use event_store::{Database, Vault};
+use openidconnect::{Nonce, PkceCodeVerifier};
 use sqlx::PgPool;
 use uuid::Uuid;
 
 pub use identities::{Identities, Identity};
-pub use provider::{Profile, Provider};
 
 use super::opaque::Kind;
-use crate::config::OidcProvider;
+use crate::config::{OidcProvider, Protocol};
 use crate::problem::{Problem, codes};
+use github::GitHub;
+use http::Http;
+use provider::OpenIdProvider;
 
 const STATE: Kind = Kind { hash: "oidc state", tag: "oidc state.tag" };
 
@@ -29,6 +37,22 @@ pub struct Oidc {
     pub identities: Identities,
     providers: Arc<BTreeMap<String, Provider>>,
     writes: PgPool,
+}
+
+/// A provider, by what it speaks.
+enum Provider {
+    OpenId(Box<OpenIdProvider>),
+    GitHub(GitHub),
+}
+
+/// Who a provider says somebody is.
+pub struct Profile {
+    /// The provider's issuer and its name for them, which together are one person for ever.
+    pub subject: String,
+    /// Their address, when the provider has verified it.
+    pub email: Option<String>,
+    /// Their name.
+    pub name: Option<String>,
 }
 
 /// What keeps providers from being called.
@@ -64,10 +88,16 @@ impl Oidc {
     /// # Errors
     /// [`OidcError`] when no client can be made to call them with.
     pub fn new(configured: &[OidcProvider], public_url: &str, database: &Database) -> Result<Self, OidcError> {
+        let http = Http::new()?;
         let mut providers = BTreeMap::new();
         for provider in configured {
             let back = format!("{public_url}/api/auth/oidc/{}/callback", provider.name);
-            providers.insert(provider.name.clone(), Provider::new(provider.clone(), back)?);
+            let (name, http) = (provider.name.clone(), http.clone());
+            let provider = match provider.protocol {
+                Protocol::OpenId => Provider::OpenId(Box::new(OpenIdProvider::new(provider.clone(), back, http))),
+                Protocol::GitHub => Provider::GitHub(GitHub::new(provider.clone(), back, http)),
+            };
+            providers.insert(name, provider);
         }
         let identities = Identities::new(database);
         Ok(Self { identities, providers: Arc::new(providers), writes: database.writes.clone() })
@@ -129,4 +159,41 @@ impl Oidc {
         }
         Ok(Returned { profile: provider.profile(vault, state, code).await?, account })
     }
+}
+
+impl Provider {
+    fn issuer(&self) -> &str {
+        match self {
+            Self::OpenId(provider) => provider.issuer(),
+            Self::GitHub(github) => github.issuer(),
+        }
+    }
+
+    async fn authorization_url(&self, vault: &Vault, state: &str) -> Result<String, Problem> {
+        match self {
+            Self::OpenId(provider) => provider.authorization_url(vault, state).await,
+            Self::GitHub(github) => github.authorization_url(vault, state),
+        }
+    }
+
+    async fn profile(&self, vault: &Vault, state: &str, code: &str) -> Result<Profile, Problem> {
+        match self {
+            Self::OpenId(provider) => provider.profile(vault, state, code).await,
+            Self::GitHub(github) => github.profile(vault, state, code).await,
+        }
+    }
+}
+
+/// What a client is told is that it failed; what failed is for who runs the instance.
+fn failed(provider: &str, error: &dyn std::fmt::Display) -> Problem {
+    tracing::info!(provider, %error, "a log-in at a provider failed");
+    Problem::new(&codes::OIDC_FAILED)
+}
+
+fn verifier(vault: &Vault, state: &str) -> PkceCodeVerifier {
+    PkceCodeVerifier::new(URL_SAFE_NO_PAD.encode(vault.keyed_hash("oidc verifier", state.as_bytes())))
+}
+
+fn nonce(vault: &Vault, state: &str) -> Nonce {
+    Nonce::new(URL_SAFE_NO_PAD.encode(vault.keyed_hash("oidc nonce", state.as_bytes())))
 }

@@ -1,74 +1,40 @@
-//! One provider: what it says of itself, and who it says somebody is.
+//! An OpenID Connect provider: what it says of itself, and who it says somebody is.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use event_store::Vault;
-use futures::future::BoxFuture;
 use moka::future::Cache;
 use openidconnect::core::{CoreAuthenticationFlow, CoreClient, CoreProviderMetadata};
 use openidconnect::{
-    AsyncHttpClient, AuthorizationCode, ClientId, ClientSecret, CsrfToken, EndpointMaybeSet, EndpointNotSet,
-    EndpointSet, HttpRequest, HttpResponse, IssuerUrl, Nonce, PkceCodeChallenge, PkceCodeVerifier, RedirectUrl, Scope,
+    AuthorizationCode, ClientId, ClientSecret, CsrfToken, EndpointMaybeSet, EndpointNotSet, EndpointSet, IssuerUrl,
+    PkceCodeChallenge, RedirectUrl, Scope,
 };
-use reqwest::redirect::Policy;
 
-use super::OidcError;
+use super::http::Http;
+use super::{Profile, failed, nonce, verifier};
 use crate::config::OidcProvider;
 use crate::problem::{Problem, codes};
 
-/// How long a provider may take to answer.
-const PATIENCE: Duration = Duration::from_secs(8);
 /// How long its description and keys are believed.
 const KNOWN_FOR: Duration = Duration::from_secs(600);
-/// No answer of a provider is longer, in bytes.
-const LARGEST: usize = 256 * 1024;
 
 type Client =
     CoreClient<EndpointSet, EndpointNotSet, EndpointNotSet, EndpointNotSet, EndpointMaybeSet, EndpointMaybeSet>;
 
-/// A provider.
-pub struct Provider {
+/// A provider that describes itself.
+pub struct OpenIdProvider {
     configured: OidcProvider,
     back: String,
     http: Http,
     metadata: Cache<(), Arc<CoreProviderMetadata>>,
 }
 
-/// Who a provider says somebody is.
-pub struct Profile {
-    /// The provider's issuer and its name for them, which together are one person for ever.
-    pub subject: String,
-    /// Their address, when the provider has verified it.
-    pub email: Option<String>,
-    /// Their name.
-    pub name: Option<String>,
-}
-
-/// A provider's answer is too long, or did not come.
-#[derive(Debug, thiserror::Error)]
-enum CallError {
-    #[error("the provider's answer is too long")]
-    TooLong,
-    #[error(transparent)]
-    Http(#[from] reqwest::Error),
-    #[error(transparent)]
-    Malformed(#[from] openidconnect::http::Error),
-}
-
-impl Provider {
+impl OpenIdProvider {
     /// The provider that is configured, who sends people back to `back`.
-    ///
-    /// # Errors
-    /// [`OidcError`] when no client can be made to call it with.
-    pub fn new(configured: OidcProvider, back: String) -> Result<Self, OidcError> {
-        // A redirect could lead anywhere.
-        let http = reqwest::Client::builder().redirect(Policy::none()).timeout(PATIENCE);
-        let http = http.tls_backend_preconfigured(tls()?).build()?;
+    pub fn new(configured: OidcProvider, back: String, http: Http) -> Self {
         let metadata = Cache::builder().time_to_live(KNOWN_FOR).max_capacity(1).build();
-        Ok(Self { configured, back, http: Http(http), metadata })
+        Self { configured, back, http, metadata }
     }
 
     /// Its own name.
@@ -95,10 +61,7 @@ impl Provider {
     /// A 400 when the code or what it is exchanged for is not good, a 503 when the provider does not answer.
     pub async fn profile(&self, vault: &Vault, state: &str, code: &str) -> Result<Profile, Problem> {
         let client = self.client().await?;
-        let failed = |error: &dyn std::fmt::Display| {
-            tracing::info!(provider = self.configured.name, %error, "a log-in at a provider failed");
-            Problem::new(&codes::OIDC_FAILED)
-        };
+        let failed = |error: &dyn std::fmt::Display| failed(&self.configured.name, error);
         let exchange = client.exchange_code(AuthorizationCode::new(code.to_owned())).map_err(|error| failed(&error))?;
         let exchange = exchange.set_pkce_verifier(verifier(vault, state));
         let tokens = exchange.request_async(&self.http).await.map_err(|error| failed(&error))?;
@@ -129,46 +92,4 @@ impl Provider {
         let secret = ClientSecret::new(self.configured.client_secret.expose().to_owned());
         Ok(CoreClient::from_provider_metadata((*metadata).clone(), id, Some(secret)).set_redirect_uri(back))
     }
-}
-
-/// Calls a provider: in time, without following it elsewhere, and reading no more than is sensible.
-struct Http(reqwest::Client);
-
-impl<'c> AsyncHttpClient<'c> for Http {
-    type Error = CallError;
-    type Future = BoxFuture<'c, Result<HttpResponse, CallError>>;
-
-    fn call(&'c self, request: HttpRequest) -> Self::Future {
-        Box::pin(async move {
-            let mut response = self.0.execute(request.try_into()?).await?;
-            let mut answer = openidconnect::http::Response::builder().status(response.status());
-            for (name, value) in response.headers() {
-                answer = answer.header(name, value);
-            }
-            let mut body = Vec::new();
-            while let Some(chunk) = response.chunk().await? {
-                body.extend_from_slice(&chunk);
-                if body.len() > LARGEST {
-                    return Err(CallError::TooLong);
-                }
-            }
-            Ok(answer.body(body)?)
-        })
-    }
-}
-
-fn verifier(vault: &Vault, state: &str) -> PkceCodeVerifier {
-    PkceCodeVerifier::new(URL_SAFE_NO_PAD.encode(vault.keyed_hash("oidc verifier", state.as_bytes())))
-}
-
-fn nonce(vault: &Vault, state: &str) -> Nonce {
-    Nonce::new(URL_SAFE_NO_PAD.encode(vault.keyed_hash("oidc nonce", state.as_bytes())))
-}
-
-/// By ring, and the roots that browsers trust.
-fn tls() -> Result<rustls::ClientConfig, rustls::Error> {
-    let roots = rustls::RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config = rustls::ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
-    Ok(config.with_root_certificates(roots).with_no_client_auth())
 }

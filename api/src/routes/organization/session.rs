@@ -2,8 +2,7 @@
 
 use axum::extract::State;
 use axum::response::Response;
-use domain::organization::Organization;
-use domain::{Actor, Permission, Role};
+use domain::{Actor, FieldError, Permission, Role};
 use event_store::StoreError;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -14,9 +13,8 @@ use uuid::Uuid;
 use super::view::PermissionName;
 use crate::answer::{QueryAnswer, json};
 use crate::app::App;
-use crate::error::not_found;
 use crate::extract::{CommandRequest, NoParameters, QueryRequest};
-use crate::problem::Problem;
+use crate::problem::{Problem, codes};
 use crate::routes::account::RoleName;
 
 /// The routes.
@@ -29,7 +27,8 @@ pub fn router() -> OpenApiRouter<App> {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct SwitchOrganization {
     /// Null for the organisation of one's account.
-    #[serde(default)]
+    #[serde(deserialize_with = "Option::deserialize")]
+    #[schema(required)]
     organization_id: Option<Uuid>,
 }
 
@@ -74,7 +73,10 @@ async fn switch(State(app): State<App>, request: CommandRequest<SwitchOrganizati
     }
     let actor = app.auth().accounts.actor(account, organization_id).await;
     let actor = actor.map_err(|error| Problem::from(StoreError::clone(&error)))?;
-    let actor = actor.ok_or_else(not_found::<Organization>)?;
+    let actor = actor.ok_or_else(|| {
+        let error = FieldError::new("/organizationId", "field.invalid", "is no organisation that you belong to");
+        Problem::new(&codes::FIELD_INVALID).with_errors(vec![error])
+    })?;
     app.auth().sessions.act_in(session, organization_id).await?;
     Ok(json(&ActingIn::from(actor)))
 }
