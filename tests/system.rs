@@ -5,6 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 
 use serde_json::{Value, json};
+use sqlx::{Connection, PgConnection};
 use uuid::Uuid;
 
 use crate::support::data_directory::{DataDirectory, run};
@@ -253,4 +254,56 @@ async fn there_is_no_first_admin_whose_password_could_not_be_kept() {
     assert_eq!(code, Some(1), "{said}");
     std::fs::remove_dir_all(&note).unwrap();
     shows_a_first_admin(&directory).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn people_of_another_system_come_in_by_the_passwords_that_they_have_there() {
+    let directory = DataDirectory::new();
+    let system = directory.start().await;
+    let password = "the password of before";
+    let hash = bcrypt::hash(password, 4).unwrap();
+    let line = |email: &str, name: &str, hash: &str| {
+        json!({ "email": email, "name": name, "passwordHash": hash, "locale": "en", "emailVerified": true }).to_string()
+    };
+    let file = directory.path().with_extension("ndjson");
+    let good = [line("ada@before.test", "Ada", &hash), String::new(), line("eve@before.test", "Eve", &hash)];
+    std::fs::write(&file, good.join("\n")).unwrap();
+    let import = async || run(directory.command(&["import-accounts", file.to_str().unwrap()])).await;
+    let (code, said) = import().await;
+    assert_eq!(code, Some(0), "{said}");
+    assert!(said.contains("2 accounts were imported; 0 addresses had one already."), "{said}");
+    let client = system.client();
+    let log_in = async |email: &str, password: &str| {
+        client.post("/api/auth/login", json!({ "email": email, "password": password })).await
+    };
+    log_in("ada@before.test", "another password").await.expect_problem(401, "auth.invalid_credentials");
+    let ada = log_in("Ada@before.test", password).await.expect(200);
+    let user = &ada.body["user"];
+    assert_eq!((&user["name"], &user["locale"], &user["emailVerified"]), (&json!("Ada"), &json!("en"), &json!(true)));
+    // Her hash is ours from now on, and the password the same.
+    let mut connection = PgConnection::connect(&directory.attached().database_url).await.unwrap();
+    let ours =
+        "select count(*) from credentials where password_hash like '$argon2id$v=19$m=19456,%' and account_id = $1";
+    let id: Uuid = user["id"].as_str().unwrap().parse().unwrap();
+    let ours: i64 = sqlx::query_scalar(ours).bind(id).fetch_one(&mut connection).await.unwrap();
+    assert_eq!(ours, 1);
+    log_in("ada@before.test", password).await.expect(200);
+    // Again, with what cannot be accepted, none of which is repeated.
+    let bad = [
+        line("no address secret", "Secret", &hash),
+        line("secret@before.test", "Secret", "secret"),
+        "{\"email\":\"secret\"".to_owned(),
+        json!({ "email": "secret@before.test", "name": "Secret", "admin": true }).to_string(),
+        line("bob@before.test", "Bob", &hash),
+    ];
+    std::fs::write(&file, [good.as_slice(), &bad].concat().join("\n")).unwrap();
+    let (code, said) = import().await;
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.contains("1 accounts were imported; 2 addresses had one already."), "{said}");
+    assert!(said.contains("4 lines were refused") && !said.to_lowercase().contains("secret"), "{said}");
+    for number in 4..8 {
+        assert!(said.contains(&format!("line {number}: ")), "{said}");
+    }
+    log_in("bob@before.test", password).await.expect(200);
+    std::fs::remove_file(file).unwrap();
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use chrono::Utc;
 use commands::{CommandError, Context};
+use domain::access::DEFAULT_ORGANIZATION;
 use domain::account::{Account, AccountCommand};
 use domain::organization::{Organization, OrganizationCommand};
 use domain::{Actor, Role};
@@ -180,19 +181,7 @@ pub async fn finish_left_behind(app: &App, age: Duration) -> Result<(), Problem>
 
 /// The wish of this person or admin, carried out without their request.
 fn context(id: Uuid, admin: bool, claims: Vec<Claim>) -> Context {
-    let cause = Uuid::now_v7();
     let role = if admin { Role::Admin } else { Role::Applicant };
-    Context {
-        actor: Actor::new(id, [role].into_iter().collect(), domain::access::DEFAULT_ORGANIZATION),
-        on_behalf_of: None,
-        request_id: cause.to_string(),
-        traceparent: None,
-        correlation_id: cause,
-        causation_id: cause,
-        client: None,
-        if_match: None,
-        idempotency: None,
-        claims,
-        deadline: Instant::now() + DEADLINE,
-    }
+    let actor = Actor::new(id, [role].into_iter().collect(), DEFAULT_ORGANIZATION);
+    Context { claims, ..Context::without_request(actor, Instant::now() + DEADLINE) }
 }

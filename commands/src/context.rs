@@ -34,6 +34,24 @@ pub struct Context {
 }
 
 impl Context {
+    /// The context of a command that nobody's request has led to.
+    pub fn without_request(actor: Actor, deadline: Instant) -> Self {
+        let cause = Uuid::now_v7();
+        Self {
+            actor,
+            on_behalf_of: None,
+            request_id: cause.to_string(),
+            traceparent: None,
+            correlation_id: cause,
+            causation_id: cause,
+            client: None,
+            if_match: None,
+            idempotency: None,
+            claims: Vec::new(),
+            deadline,
+        }
+    }
+
     pub(crate) fn metadata(&self, role: Role, command: &str, partition_key: Uuid) -> Metadata {
         Metadata {
             actor_id: self.actor.id,

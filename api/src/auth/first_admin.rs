@@ -90,20 +90,9 @@ fn refused(problem: &Problem) -> FirstAdminError {
 
 fn context(id: Uuid) -> Context {
     let roles: Roles = [Role::Applicant, Role::Admin].into_iter().collect();
-    let cause = Uuid::now_v7();
-    Context {
-        actor: Actor::new(id, roles, DEFAULT_ORGANIZATION),
-        on_behalf_of: None,
-        request_id: cause.to_string(),
-        traceparent: None,
-        correlation_id: cause,
-        causation_id: cause,
-        client: None,
-        if_match: None,
-        idempotency: None,
-        claims: vec![Claim { kind: CLAIM, value: CLAIM.as_bytes().to_vec(), owner: id, release: false }],
-        deadline: Instant::now() + DEADLINE,
-    }
+    let claim = Claim { kind: CLAIM, value: CLAIM.as_bytes().to_vec(), owner: id, release: false };
+    let actor = Actor::new(id, roles, DEFAULT_ORGANIZATION);
+    Context { claims: vec![claim], ..Context::without_request(actor, Instant::now() + DEADLINE) }
 }
 
 fn random_password() -> Result<String, FirstAdminError> {

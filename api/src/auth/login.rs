@@ -134,7 +134,8 @@ pub async fn check_password(
     let counted = if auth.sessions.knows_network(app.vault(), id, client).await? { &buckets[..1] } else { &buckets };
     guesses.check(counted).await?;
     let hash = auth.password_hash(id).await?;
-    let right = auth.passwords.verify(password.clone(), hash.clone()).await? && account.is_some();
+    let stand_in = auth.stand_in(app.vault(), whose).await?;
+    let right = auth.passwords.verify(password.clone(), hash.clone(), stand_in).await? && account.is_some();
     let Some(hash) = hash.filter(|_| right) else {
         guesses.wrong(counted).await?;
         return Ok(None);

@@ -19,11 +19,13 @@ mod signing_keys;
 mod tokens;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use commands::Commands;
 use domain::Actor;
 use domain::account::canonical_address;
 use event_store::{Database, EventStore, StoreError, Vault};
+use moka::future::Cache;
 use sqlx::PgPool;
 use unicode_normalization::UnicodeNormalization;
 use uuid::Uuid;
@@ -36,7 +38,7 @@ pub use guesses::Guesses;
 pub use jwt::{Jwk, LIFETIME};
 pub use login::{Proof, check_password, log_in, prove_again};
 pub use opaque::{sealed, stream};
-pub use passwords::{Passwords, check as check_new_password};
+pub use passwords::{Passwords, StandIn, check as check_new_password, is_importable};
 pub use registration::{Registration, open_verified_account, register};
 pub use scope::Scope;
 pub use second_factors::{Enrolment, SecondFactors};
@@ -70,9 +72,14 @@ pub struct Auth {
     pub sessions: Sessions,
     /// Access tokens.
     pub tokens: Arc<AccessTokens>,
+    /// The cost of the hashes by bcrypt that are left, if any are.
+    bcrypt: Cache<(), Option<u32>>,
     reads: PgPool,
     writes: PgPool,
 }
+
+/// How long it takes to notice that the first hash by bcrypt was imported, or the last one replaced.
+const BCRYPT_KNOWN_FOR: Duration = Duration::from_secs(60);
 
 /// What keeps a process from knowing callers.
 #[derive(Debug, thiserror::Error)]
@@ -108,9 +115,27 @@ impl Auth {
             second_factors: SecondFactors::new(database),
             sessions: Sessions::new(database),
             tokens: Arc::new(AccessTokens::open(database, store).await?),
+            bcrypt: Cache::builder().max_capacity(1).time_to_live(BCRYPT_KNOWN_FOR).build(),
             reads: database.reads.clone(),
             writes: database.writes.clone(),
         })
+    }
+
+    /// What stands in for the password of whoever goes by `name` and does not exist. As long as some passwords take as
+    /// long as bcrypt does, so do half of those that there are none of: how long it takes tells nothing.
+    ///
+    /// # Errors
+    /// A 503 when the database does not answer.
+    async fn stand_in(&self, vault: &Vault, name: &[u8]) -> Result<StandIn, Problem> {
+        let read = async {
+            let left = "select password_hash from credentials where password_hash like '$2%' limit 1";
+            let left: Option<String> = sqlx::query_scalar(left).fetch_optional(&self.reads).await?;
+            Ok::<_, StoreError>(left.and_then(|hash| passwords::bcrypt_cost(&hash)))
+        };
+        let cost = self.bcrypt.try_get_with((), read).await;
+        let cost = cost.map_err(|error| Problem::from(StoreError::clone(&error)))?;
+        let even = vault.keyed_hash("stand-in", name)[0].is_multiple_of(2);
+        Ok(cost.filter(|_| even).map_or(StandIn::Argon2, StandIn::Bcrypt))
     }
 
     /// What an account may do, as of a second ago at most.

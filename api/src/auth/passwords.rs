@@ -15,13 +15,18 @@ const SHORTEST: usize = 8;
 const LONGEST_BYTES: usize = 256;
 /// Hashes that wait for a core, at most; beyond them nobody waits.
 const QUEUE: usize = 64;
-/// A hash that no password has, and that takes as long to compare with as any.
+/// A hash that no password has, and that takes as long to compare with as any of ours.
 const NOBODY: &str = "$argon2id$v=19$m=19456,t=2,p=1$bm9ib2R5J3Mgc2FsdA$JxkyYj0EKLZv3uFLN1p3nhR7bA8kmqEw3nnb7qZ8c0s";
+/// The same by bcrypt, after its cost.
+const NOBODY_BY_BCRYPT: &str = "$......................4vnrwGVoKCBfYqaDjDBAmfDUKZ7wBMe";
 
 /// How a hash of ours begins.
 const CURRENT: &str = "$argon2id$v=19$m=19456,t=2,p=1$";
 /// How a hash that was imported may begin.
-const BCRYPT: &str = "$2";
+pub const BCRYPT: &str = "$2";
+/// The most that an imported hash may cost, in bcrypt's powers of two and argon2's KiB, passes and lanes: each log-in pays.
+const MOST_BCRYPT: u32 = 15;
+const MOST_ARGON2: (u32, u32, u32) = (262_144, 10, 8);
 
 /// How far hashing stands back when there is other work: a flood of log-ins takes what is left over, and a tenth.
 #[cfg(target_os = "linux")]
@@ -58,18 +63,20 @@ impl Passwords {
         self.run(hash).await
     }
 
-    /// Whether the password has this hash. Without a hash it is wrong, and that takes as long to find out.
+    /// Whether the password has this hash. Without a hash it is wrong, and that takes as long to find out as by the hash
+    /// that stands in.
     ///
     /// # Errors
     /// A 503 when too many wait already.
-    pub async fn verify(&self, password: String, hash: Option<String>) -> Result<bool, Problem> {
+    pub async fn verify(&self, password: String, hash: Option<String>, stand_in: StandIn) -> Result<bool, Problem> {
         self.run(move || {
-            if let Some(hash) = hash.as_deref().filter(|hash| hash.starts_with(BCRYPT)) {
-                return bcrypt::verify(&password, hash).map_err(|_| password_hash::Error::EncodingInvalid);
-            }
             let known = hash.is_some();
-            let parsed = PasswordHash::new(hash.as_deref().unwrap_or(NOBODY))
-                .map_err(|_| password_hash::Error::EncodingInvalid)?;
+            let hash = hash.unwrap_or_else(|| stand_in.hash());
+            if hash.starts_with(BCRYPT) {
+                let matches = bcrypt::verify(&password, &hash);
+                return matches.map(|matches| known && matches).map_err(|_| password_hash::Error::EncodingInvalid);
+            }
+            let parsed = PasswordHash::new(&hash).map_err(|_| password_hash::Error::EncodingInvalid)?;
             let matches = argon2()?.verify_password(password.as_bytes(), &parsed);
             Ok(known && matches.is_ok())
         })
@@ -118,6 +125,44 @@ fn argon2() -> Result<Argon2<'static>, password_hash::Error> {
     Ok(Argon2::new(Algorithm::Argon2id, Version::V0x13, params))
 }
 
+/// What stands in for the hash of a password that there is none of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StandIn {
+    /// A hash of ours.
+    Argon2,
+    /// A hash by bcrypt of this cost, as it was imported.
+    Bcrypt(u32),
+}
+
+impl StandIn {
+    fn hash(self) -> String {
+        match self {
+            Self::Argon2 => NOBODY.to_owned(),
+            Self::Bcrypt(cost) => format!("$2b${cost:02}{NOBODY_BY_BCRYPT}"),
+        }
+    }
+}
+
+/// The cost of a hash by bcrypt; nothing for any other.
+pub fn bcrypt_cost(hash: &str) -> Option<u32> {
+    hash.parse::<bcrypt::HashParts>().ok().map(|parts| parts.get_cost())
+}
+
+/// Whether a hash that was made elsewhere can be understood, and costs no more than is sensible.
+pub fn is_importable(hash: &str) -> bool {
+    if hash.starts_with(BCRYPT) {
+        return bcrypt_cost(hash).is_some_and(|cost| (4..=MOST_BCRYPT).contains(&cost));
+    }
+    let Ok(parsed) = PasswordHash::new(hash) else { return false };
+    let Ok(params) = Params::try_from(&parsed) else { return false };
+    let (memory, passes, lanes) = MOST_ARGON2;
+    hash.starts_with("$argon2id$")
+        && parsed.hash.is_some()
+        && params.m_cost() <= memory
+        && params.t_cost() <= passes
+        && params.p_cost() <= lanes
+}
+
 /// Whether a hash is to be replaced when its password is next known.
 pub fn is_outdated(hash: &str) -> bool {
     !hash.starts_with(CURRENT)
@@ -148,9 +193,11 @@ mod tests {
         let passwords = Passwords::new();
         let hash = passwords.hash("correct horse".to_owned()).await.unwrap();
         assert!(!is_outdated(&hash));
-        assert!(passwords.verify("correct horse".to_owned(), Some(hash.clone())).await.unwrap());
-        assert!(!passwords.verify("wrong horse".to_owned(), Some(hash)).await.unwrap());
-        assert!(!passwords.verify("nobody's password".to_owned(), None).await.unwrap());
+        assert!(passwords.verify("correct horse".to_owned(), Some(hash.clone()), StandIn::Argon2).await.unwrap());
+        assert!(!passwords.verify("wrong horse".to_owned(), Some(hash), StandIn::Argon2).await.unwrap());
+        for nobody in [StandIn::Argon2, StandIn::Bcrypt(4)] {
+            assert!(!passwords.verify("nobody's password".to_owned(), None, nobody).await.unwrap());
+        }
     }
 
     #[tokio::test]
@@ -158,9 +205,34 @@ mod tests {
         let passwords = Passwords::new();
         let hash = bcrypt::hash("correct horse", 4).unwrap();
         assert!(is_outdated(&hash));
-        assert!(passwords.verify("correct horse".to_owned(), Some(hash.clone())).await.unwrap());
-        assert!(!passwords.verify("wrong horse".to_owned(), Some(hash)).await.unwrap());
-        passwords.verify("correct horse".to_owned(), Some("$2b$nonsense".to_owned())).await.unwrap_err();
+        assert!(passwords.verify("correct horse".to_owned(), Some(hash.clone()), StandIn::Argon2).await.unwrap());
+        assert!(!passwords.verify("wrong horse".to_owned(), Some(hash), StandIn::Argon2).await.unwrap());
+        let nonsense = Some("$2b$nonsense".to_owned());
+        passwords.verify("correct horse".to_owned(), nonsense, StandIn::Argon2).await.unwrap_err();
+    }
+
+    #[test]
+    fn what_is_imported_can_be_understood_and_costs_no_more_than_is_sensible() {
+        let bcrypt = bcrypt::hash("correct horse", 4).unwrap();
+        assert_eq!(bcrypt_cost(&bcrypt), Some(4));
+        for fine in [&bcrypt, &bcrypt.replace("$2b$", "$2a$"), &bcrypt.replace("$2b$", "$2y$"), NOBODY] {
+            assert!(is_importable(fine), "{fine}");
+        }
+        assert!(is_importable(&StandIn::Bcrypt(15).hash()));
+        for wrong in [
+            "",
+            "a password",
+            "$2b$nonsense",
+            &bcrypt.replace("$04$", "$16$"),
+            &bcrypt[..59],
+            &NOBODY.replace("argon2id", "argon2i"),
+            &NOBODY.replace("m=19456", "m=1048576"),
+            &NOBODY.replace("t=2", "t=11"),
+            "$argon2id$v=19$m=19456,t=2,p=1$bm9ib2R5J3Mgc2FsdA",
+            "$scrypt$ln=16,r=8,p=1$aM15713r3Xsvxbi31lqr1Q$nFNh2CVHVjNldFVKDHDlm4CbdRSCdEBsjjJxD+iCs5E",
+        ] {
+            assert!(!is_importable(wrong), "{wrong}");
+        }
     }
 
     #[test]

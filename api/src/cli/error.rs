@@ -64,6 +64,9 @@ pub enum CliError {
     /// There is no dossier of that id.
     #[error("there is no dossier {0}")]
     NoDossier(uuid::Uuid),
+    /// Some lines of a file were not accepted.
+    #[error("{0} lines were refused: mend them, and import the file again")]
+    LinesRefused(u64),
     /// The demonstration could not be set up.
     #[error(transparent)]
     Demo(#[from] DemoError),

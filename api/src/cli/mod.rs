@@ -4,6 +4,7 @@ mod connection;
 mod ending;
 mod error;
 mod history;
+mod import;
 mod rebuild;
 mod rewrap;
 mod rotate;
@@ -12,6 +13,7 @@ mod system;
 pub(crate) mod welcome;
 
 use std::io::ErrorKind;
+use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
 use uuid::Uuid;
@@ -62,6 +64,11 @@ enum Command {
         #[arg(long)]
         stolen: bool,
     },
+    /// Open accounts for the people of another system, with the passwords that they have there
+    ImportAccounts {
+        /// One JSON object per line: email, name, passwordHash (bcrypt or argon2id), locale, emailVerified
+        file: PathBuf,
+    },
     /// Print what became of a dossier, with personal values opened
     History {
         /// The dossier's id
@@ -106,6 +113,7 @@ async fn execute(arguments: Arguments) -> Result<(), CliError> {
         Some(Command::Rebuild { name }) => rebuild::run(&configured()?, &name).await,
         Some(Command::Rewrap) => rewrap::run(&configured()?).await,
         Some(Command::RotateSigningKey { stolen }) => rotate::run(&configured()?, stolen).await,
+        Some(Command::ImportAccounts { file }) => import::run(&configured()?, &file).await,
         Some(Command::History { id, json }) => history::run(&configured()?, id, json).await,
         Some(Command::Demo { dossiers }) => demo::run(&configured()?, dossiers).await,
         Some(Command::Config { markdown }) => settings::print(markdown),
