@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use crate::accesses::Accesses;
 use crate::admission::Admission;
 use crate::auth::{Auth, AuthError};
+use crate::avatars::Avatars;
 use crate::config::{AddressRange, Config};
 use crate::cors::Origins;
 use crate::invitations::Invitations;
@@ -57,6 +58,7 @@ struct Inner {
     commands: Commands,
     accesses: Accesses,
     auth: Auth,
+    avatars: Avatars,
     invitations: Invitations,
     jobs: Jobs,
     health_pool: PgPool,
@@ -81,6 +83,7 @@ impl App {
         let auth = Auth::open(config, &parts.database, &parts.store, commands.clone()).await?;
         let limiter = Limiter::start(config.rate_limits, &parts.database, parts.stop.clone());
         let accesses = Accesses::start(&parts.database, parts.store.clone(), parts.stop.clone());
+        let avatars = Avatars::new(&parts.database);
         let invitations = Invitations::new(parts.database.writes.clone(), parts.mailbox.clone());
         let jobs = Jobs::new(parts.store.clone(), parts.database.clone(), parts.stop.clone());
         // Of its own: how busy the others are says nothing about Postgres.
@@ -91,6 +94,7 @@ impl App {
                 commands,
                 accesses,
                 auth,
+                avatars,
                 invitations,
                 jobs,
                 health_pool,
@@ -120,6 +124,11 @@ impl App {
     /// Knows callers.
     pub fn auth(&self) -> &Auth {
         &self.inner.auth
+    }
+
+    /// What people show of themselves.
+    pub fn avatars(&self) -> &Avatars {
+        &self.inner.avatars
     }
 
     /// Who is invited to organisations.

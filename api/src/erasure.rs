@@ -96,6 +96,7 @@ async fn finish(app: &App, id: Uuid, released: &[Claim]) -> Result<(), Problem> 
     app.auth().second_factors.forget(id).await?;
     app.auth().api_tokens.forget(id).await?;
     app.auth().oidc.identities.forget(id).await?;
+    app.avatars().forget(id).await?;
     if let Some(mailbox) = app.mailbox() {
         mailbox.forget(id).map_err(|error| StoreError::Unavailable(error.to_string()))?;
     }

@@ -5,6 +5,7 @@ mod admission;
 mod answer;
 mod app;
 mod auth;
+mod avatars;
 pub mod cli;
 mod client_address;
 pub mod config;

@@ -126,6 +126,25 @@ impl Limiter {
         Some(Counted { policy, limit, left: left.unwrap_or(0), allowed: left.is_some(), reset })
     }
 
+    /// Counts an upload, which is more work than a row: all nodes count together, by the time of the last one.
+    ///
+    /// # Errors
+    /// A 429 when the last one was too short a while ago, a 503 when the database does not answer.
+    pub async fn upload(&self, account: Uuid) -> Result<(), Problem> {
+        if self.limits.upload == 0 {
+            return Ok(());
+        }
+        let taken = "insert into uploads (account_id, at) values ($1, clock_timestamp())
+                     on conflict (account_id) do update set at = excluded.at
+                     where uploads.at <= excluded.at - make_interval(secs => $2)";
+        let between = 1.0 / f64::from(self.limits.upload);
+        let taken = sqlx::query(taken).bind(account).bind(between).execute(&self.writes).await?;
+        match taken.rows_affected() {
+            0 => Err(Problem::new(&codes::RATE_LIMITED).with_retry_after(1)),
+            _ => Ok(()),
+        }
+    }
+
     /// Takes one of the caller's requests: how many are left then, nothing when there was none; and in how many seconds
     /// they are renewed.
     async fn take(&self, vault: &Vault, who: Who, limit: u32) -> (Option<u32>, u64) {
@@ -246,6 +265,8 @@ async fn keep_swept(writes: PgPool) {
 async fn sweep(writes: &PgPool) -> Result<(), sqlx::Error> {
     let at_once = SWEPT_AT_ONCE.unsigned_abs();
     while sqlx::query(SWEEP).bind(SWEPT_AT_ONCE).execute(writes).await?.rows_affected() == at_once {}
+    let uploads = "delete from uploads where at < clock_timestamp() - interval '1 minute'";
+    sqlx::query(uploads).execute(writes).await?;
     Ok(())
 }
 

@@ -18,7 +18,8 @@ use crate::models::Models;
 use crate::positions::partition_of;
 use crate::projection::{Applying, Projection, Recorded};
 
-const COLUMNS: &str = "id, organization_id, email, name, locale, roles, status, version, created_at, updated_at";
+const COLUMNS: &str =
+    "id, organization_id, email, name, locale, roles, avatar, status, version, created_at, updated_at";
 
 /// The projection that keeps `account.accounts`.
 pub struct Accounts;
@@ -34,6 +35,9 @@ pub struct AccountRow {
     pub name: Personal<String>,
     pub locale: Locale,
     pub roles: Roles,
+    /// Whether it shows a picture.
+    #[serde(skip)]
+    pub avatar: bool,
     pub status: AccountStatus,
     pub version: u64,
     pub created_at: DateTime<Utc>,
@@ -72,6 +76,7 @@ impl AccountRow {
             name: name.clone(),
             locale: *locale,
             roles: *roles,
+            avatar: false,
             status: AccountStatus::Active,
             version: 1,
             created_at: at.trunc_subsecs(6),
@@ -96,7 +101,10 @@ impl AccountRow {
             AccountEvent::Suspended { .. } => self.status = AccountStatus::Suspended,
             AccountEvent::Reactivated { .. } => self.status = AccountStatus::Active,
             AccountEvent::Erased { .. } => self.status = AccountStatus::Erased,
+            AccountEvent::AvatarChanged { .. } => self.avatar = true,
+            AccountEvent::AvatarRemoved { .. } => self.avatar = false,
             AccountEvent::Registered { .. }
+            | AccountEvent::AddressRequested { .. }
             | AccountEvent::VerificationRequested { .. }
             | AccountEvent::AddressVerified { .. }
             | AccountEvent::AddressReused { .. }
@@ -171,15 +179,16 @@ fn name_of(value: impl Serialize) -> String {
 /// Writes the rows, sorted by id.
 async fn upsert(rows: Vec<AccountRow>, connection: &mut PgConnection) -> Result<(), ProjectionError> {
     const UPSERT: &str = "
-        insert into accounts (id, organization_id, email, name, locale, roles, status, version, created_at, updated_at)
+        insert into accounts (id, organization_id, email, name, locale, roles, status, version, created_at, updated_at,
+            avatar)
         select id, organization_id, email::json, name::json, locale, string_to_array(roles, ','), status, version,
-            created_at, updated_at
+            created_at, updated_at, avatar
         from unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::bigint[],
-            $9::timestamptz[], $10::timestamptz[])
-            as u (id, organization_id, email, name, locale, roles, status, version, created_at, updated_at)
+            $9::timestamptz[], $10::timestamptz[], $11::boolean[])
+            as u (id, organization_id, email, name, locale, roles, status, version, created_at, updated_at, avatar)
         on conflict (id) do update set
             email = excluded.email, name = excluded.name, locale = excluded.locale, roles = excluded.roles,
-            status = excluded.status, version = excluded.version, updated_at = excluded.updated_at";
+            avatar = excluded.avatar, status = excluded.status, version = excluded.version, updated_at = excluded.updated_at";
     let sealed = |column: fn(&AccountRow) -> &Personal<String>| {
         let json = rows.iter().map(|row| serde_json::to_string(column(row)));
         json.collect::<Result<Vec<_>, _>>().map_err(|_| ProjectionError::Failed("a value is not JSON".to_owned()))
@@ -196,6 +205,7 @@ async fn upsert(rows: Vec<AccountRow>, connection: &mut PgConnection) -> Result<
         .bind(rows.iter().map(|row| row.version.cast_signed()).collect::<Vec<_>>())
         .bind(rows.iter().map(|row| row.created_at).collect::<Vec<_>>())
         .bind(rows.iter().map(|row| row.updated_at).collect::<Vec<_>>())
+        .bind(rows.iter().map(|row| row.avatar).collect::<Vec<_>>())
         .execute(connection)
         .await?;
     Ok(())
@@ -217,6 +227,7 @@ impl FromRow<'_, PgRow> for AccountRow {
             name: name.0,
             locale: named(row.try_get("locale")?)?,
             roles: roles.into_iter().map(named::<Role>).collect::<Result<_, _>>()?,
+            avatar: row.try_get("avatar")?,
             status: named(row.try_get("status")?)?,
             version: row.try_get::<i64, _>("version")?.cast_unsigned(),
             created_at: row.try_get("created_at")?,
@@ -237,7 +248,7 @@ pub async fn by_id(models: &Models, id: Uuid) -> Result<(Option<AccountRow>, u64
     )
     .bind(id)
     .bind(partition_of(id, Accounts::PARTITIONS))
-    .fetch_optional(&mut *models.connection().await?)
+    .fetch_optional(models)
     .await?;
     let Some(row) = row else { return Ok((None, 0)) };
     Ok((present(&row)?, row.try_get::<i64, _>("position")?.cast_unsigned()))
@@ -254,10 +265,7 @@ fn present(row: &PgRow) -> Result<Option<AccountRow>, sqlx::Error> {
 /// When the database does not answer.
 pub async fn names(models: &Models, ids: &[Uuid]) -> Result<BTreeMap<Uuid, Personal<String>>, sqlx::Error> {
     let rows: Vec<(Uuid, Json<Personal<String>>)> =
-        sqlx::query_as("select id, name from account.accounts where id = any($1)")
-            .bind(ids)
-            .fetch_all(&mut *models.connection().await?)
-            .await?;
+        sqlx::query_as("select id, name from account.accounts where id = any($1)").bind(ids).fetch_all(models).await?;
     Ok(rows.into_iter().map(|(id, name)| (id, name.0)).collect())
 }
 
@@ -299,7 +307,7 @@ pub async fn list(
     }
     query.push(" order by created_at desc, id desc limit ").push_bind(i64::from(limit) + 1);
     query.push(") a on true order by a.created_at desc, a.id desc");
-    let rows = query.build().fetch_all(&mut *models.connection().await?).await?;
+    let rows = query.build().fetch_all(models).await?;
     let mut checkpoint = 0;
     let mut items = Vec::with_capacity(rows.len());
     for row in &rows {

@@ -49,6 +49,7 @@ impl Projection for Mails {
 #[expect(missing_docs)] // each name is its own sentence
 pub enum Template {
     VerifyAddress,
+    RequestedAddress,
     ResetPassword,
     PasswordChanged,
     AddressChanged,
@@ -62,8 +63,9 @@ pub enum Template {
 
 impl Template {
     /// Every template.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::VerifyAddress,
+        Self::RequestedAddress,
         Self::ResetPassword,
         Self::PasswordChanged,
         Self::AddressChanged,
@@ -79,6 +81,7 @@ impl Template {
     pub fn name(self) -> &'static str {
         match self {
             Self::VerifyAddress => "verify_address",
+            Self::RequestedAddress => "requested_address",
             Self::ResetPassword => "reset_password",
             Self::PasswordChanged => "password_changed",
             Self::AddressChanged => "address_changed",
@@ -102,6 +105,7 @@ fn templates(event: &AccountEvent) -> &'static [Template] {
     match event {
         AccountEvent::Registered { .. } | AccountEvent::VerificationRequested { .. } => &[Template::VerifyAddress],
         AccountEvent::AddressChanged { .. } => &[Template::VerifyAddress, Template::AddressChanged],
+        AccountEvent::AddressRequested { .. } => &[Template::RequestedAddress],
         AccountEvent::AddressReused { .. } => &[Template::AddressReused],
         AccountEvent::PasswordResetRequested { .. } => &[Template::ResetPassword],
         AccountEvent::PasswordChanged { .. } | AccountEvent::PasswordReset { .. } => &[Template::PasswordChanged],
@@ -110,6 +114,8 @@ fn templates(event: &AccountEvent) -> &'static [Template] {
         AccountEvent::Suspended { .. } => &[Template::Suspended],
         AccountEvent::Reactivated { .. } => &[Template::Reactivated],
         AccountEvent::ProfileEdited { .. }
+        | AccountEvent::AvatarChanged { .. }
+        | AccountEvent::AvatarRemoved { .. }
         | AccountEvent::AddressVerified { .. }
         | AccountEvent::ApiTokenIssued { .. }
         | AccountEvent::ApiTokenRevoked { .. }

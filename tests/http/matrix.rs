@@ -28,7 +28,7 @@ use On::*;
 
 /// `+` done, or refused for another reason than who asks; `F` forbidden (403); `-` hidden (404). The last column is its
 /// owner, an applicant; `.` where there is none.
-const MATRIX: [(&str, &str, On, &str, char); 65] = [
+const MATRIX: [(&str, &str, On, &str, char); 68] = [
     ("GET", "/api/dossiers", Nothing, "+++++++", '.'),
     ("POST", "/api/dossiers", Nothing, "+++++++", '.'),
     ("GET", "/api/dossiers/{id}", Dossier, "-++---+", '+'),
@@ -80,6 +80,9 @@ const MATRIX: [(&str, &str, On, &str, char); 65] = [
     ("PUT", "/api/organizations/{id}/roles", Organization, "------F", '+'),
     ("DELETE", "/api/organizations/{id}/roles", Organization, "------F", '+'),
     ("GET", "/api/users/{id}", Account, "+++++++", '+'),
+    ("GET", "/api/users/{id}/avatar", Account, "+++++++", '+'),
+    ("PUT", "/api/users/{id}/avatar", Account, "FFFFFFF", '+'),
+    ("DELETE", "/api/users/{id}/avatar", Account, "FFFFFFF", '+'),
     ("GET", "/api/admin/users", Nothing, "FFFFFF+", '.'),
     ("PUT", "/api/admin/users/{id}/status", Account, "FFFFFF+", 'F'),
     ("PUT", "/api/admin/users/{id}/roles", Account, "FFFFFF+", 'F'),
@@ -97,7 +100,7 @@ const MATRIX: [(&str, &str, On, &str, char); 65] = [
 ];
 
 /// Codes of what is missing within something that the caller may see.
-const MISSING_WITHIN: [&str; 3] = ["invitation.not_found", "member.not_found", "role.not_found"];
+const MISSING_WITHIN: [&str; 4] = ["avatar.not_found", "invitation.not_found", "member.not_found", "role.not_found"];
 
 /// What is about the caller alone, whoever it is: no role changes it.
 fn is_about_oneself(path: &str) -> bool {

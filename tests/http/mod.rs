@@ -8,6 +8,7 @@ mod analytics;
 mod api_tokens;
 mod audit;
 mod auth;
+mod avatars;
 mod bad_input;
 mod browser_session;
 mod conventions;

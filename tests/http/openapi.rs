@@ -13,6 +13,7 @@ pub struct Operation {
     pub method: Method,
     pub path: String,
     pub public: bool,
+    /// Whether it takes a JSON body.
     pub body: bool,
     pub parameters: Vec<String>,
 }
@@ -58,7 +59,7 @@ pub async fn operations() -> Vec<Operation> {
                 method: Method::from_bytes(method.to_uppercase().as_bytes()).unwrap(),
                 path: path.clone(),
                 public: operation.get("security").is_some(),
-                body: operation.get("requestBody").is_some(),
+                body: !operation["requestBody"]["content"]["application/json"].is_null(),
                 parameters: query.map(|parameter| parameter["name"].as_str().unwrap().to_owned()).collect(),
             });
         }

@@ -132,7 +132,7 @@ async fn where_addresses_must_be_verified_nothing_tells_which_are_taken() {
     let first = told(register(&process, &ada, "Ada", "en").await);
     assert_eq!((first.0, &first.2), (202, &Value::String(String::new())));
     let link = path_of(&messages(&smtp, &ada, 1).await[0]);
-    log_in(&client, &ada, PASSWORD).await.expect_problem(403, "account.unverified");
+    log_in(&client, &ada, PASSWORD).await.expect_problem(401, "auth.invalid_credentials");
     log_in(&client, &ada, "not it").await.expect_problem(401, "auth.invalid_credentials");
     assert_eq!(told(register(&process, &ada, "Somebody else", "fr").await), first);
     register(&process, &ada, "", "fr").await.expect(422);
@@ -226,4 +226,54 @@ async fn who_is_erased_holds_no_address() {
     execute(&url, &format!("insert into claims values ('account.address', 'taken meanwhile', '{id}')")).await;
     ada.delete("/api/users/me").await.expect(200);
     assert_eq!(ask::<i64>(&url, &format!("select count(*) from claims where owner = '{id}'")).await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn where_addresses_must_be_verified_another_takes_its_place_once_it_is_proved() {
+    let (url, smtp) = (database_url().await, SmtpServer::start().await);
+    let process = system(&url, &smtp, &[("CAPITUNE_REQUIRE_VERIFIED_EMAIL", "true")]).await;
+    let client = process.client();
+    let verified = async || {
+        let email = address();
+        register(&process, &email, "Ada", "en").await.expect(202);
+        client.get(&path_of(&message_about(&smtp, &email, VERIFY).await)).await.expect(200);
+        email
+    };
+    let (own, taken, free) = (verified().await, verified().await, address());
+    let ada = log_in(&client, &own, PASSWORD).await.expect(200);
+    let ada = client.with_token(ada.body["token"].as_str().unwrap());
+    let ask = async |email: &str| ada.put("/api/users/me/email", json!({ "email": email, "password": PASSWORD })).await;
+    // Free or taken, nothing tells but the message, which goes to that address.
+    let mut shown = Vec::new();
+    for (email, subject) in [(&taken, "You have an account already"), (&free, VERIFY)] {
+        let mut answer = ask(email).await.expect(200).body;
+        let mut user = ada.get("/api/users/me").await.expect(200).body;
+        assert_eq!((&user["email"], &user["requestedEmail"]), (&json!(own), &json!(email)));
+        for (told, fields) in [(&mut answer, ["version", "position"]), (&mut user, ["version", "requestedEmail"])] {
+            fields.into_iter().for_each(|field| drop(told[field].take()));
+        }
+        shown.push((answer, user));
+        message_about(&smtp, email, subject).await;
+    }
+    assert_eq!(shown[0], shown[1]);
+    let link = path_of(&message_about(&smtp, &free, VERIFY).await);
+    client.get(&link).await.expect(200);
+    let user = ada.get("/api/users/me").await.expect(200).body;
+    assert_eq!((&user["email"], &user["requestedEmail"]), (&json!(free), &Value::Null));
+    assert_eq!(user["emailVerified"], true);
+    log_in(&client, &own, PASSWORD).await.expect_problem(401, "auth.invalid_credentials");
+    log_in(&client, &free, PASSWORD).await.expect(200);
+    message_about(&smtp, &own, "Your address was changed").await;
+    // One that somebody else has taken meanwhile is theirs, whatever was sent before.
+    let contested = address();
+    ask(&contested).await.expect(200);
+    let link = path_of(&message_about(&smtp, &contested, VERIFY).await);
+    register(&process, &contested, "Eve", "en").await.expect(202);
+    eventually("it is registered", async || {
+        let claims = "select count(*) from claims where kind = 'account.address'";
+        self::ask::<i64>(&url, claims).await == 3 + 1
+    })
+    .await;
+    client.get(&link).await.expect_problem(400, "link.invalid");
+    assert_eq!(ada.get("/api/users/me").await.expect(200).body["email"], json!(free));
 }

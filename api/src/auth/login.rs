@@ -30,22 +30,35 @@ pub struct Proof {
 /// The account that has this address, this password and this second factor.
 ///
 /// # Errors
-/// A 401 when something is wrong or a code is missing, a 403 for an account that is shut out, a 429 after too many wrong
-/// guesses, a 503 when the store does not answer.
+/// A 401 when something is wrong, an address that has to be proved is not, or a code is missing, a 403 for an account that
+/// is shut out, a 429 after too many wrong guesses, a 503 when the store does not answer.
 pub async fn log_in(app: &App, email: &str, proof: Proof, info: &RequestInfo) -> Result<Uuid, Problem> {
     let address = address_hash(app.vault(), email);
     let account = app.store().claim_owner(ADDRESS, &address).await?;
     let proved = async {
         // Whether or not there is one, the same questions are asked.
+        let standing = app.auth().standing(account.unwrap_or_default()).await?;
+        // Whoever registers an address, and tries to come in before it is proved, must not learn that it was free.
+        let account = account.filter(|_| standing.verified || !app.requires_verified_email());
         let right = check_password(app, account, &address, proof.password, info).await?;
-        let wrong = || Problem::new(&codes::AUTH_INVALID_CREDENTIALS);
-        let account = account.filter(|_| right.is_some()).ok_or_else(wrong)?;
+        let account = account.filter(|_| right.is_some()).ok_or_else(|| wrong(app))?;
         admit(app, account, proof.totp).await?;
         Ok(account)
     };
     let proved = proved.await;
     record(app, AccessAction::LogIn, info, account, &proved).await?;
     proved
+}
+
+fn wrong(app: &App) -> Problem {
+    let problem = Problem::new(&codes::AUTH_INVALID_CREDENTIALS);
+    match app.requires_verified_email() {
+        false => problem,
+        true => problem.with_detail(
+            "the address or the password is wrong, or the address is not proved yet: look for our message",
+            "l'adresse ou le mot de passe est faux, ou l'adresse n'est pas encore confirmée : cherchez notre message",
+        ),
+    }
 }
 
 /// Records a proof that was given or refused; whose it would have been, only that account and auditors learn.

@@ -89,6 +89,9 @@ impl Export {
     async fn write(self) -> Result<(), Ended> {
         self.add("README.txt", ABOUT.as_bytes().to_vec()).await?;
         self.account().await?;
+        if let Some(avatar) = self.app.avatars().of(self.app.vault(), self.person).await? {
+            self.add("avatar.jpg", avatar.image).await?;
+        }
         self.accesses().await?;
         self.dossiers().await?;
         self.posts().await?;

@@ -61,22 +61,48 @@ impl<T: DeserializeOwned> FromRequest<App> for CommandRequest<T> {
     type Rejection = Problem;
 
     async fn from_request(request: Request, app: &App) -> Result<Self, Problem> {
-        let (mut parts, body) = request.into_parts();
-        let caller = Caller::from_request_parts(&mut parts, app).await?;
-        strict_parameters::<NoParameters>(parts.uri.query().unwrap_or_default())?;
-        let precondition = Precondition::read(&parts.headers)?;
-        let key = idempotency_key(&parts.headers)?;
-        let bytes = read_body(&parts.headers, body, app.body_limit()).await?;
-        let order = Order {
-            caller,
-            precondition,
-            preferences: Preferences::read(&parts.headers),
-            key: key.map(|key| (key, digest(app.vault(), &parts, &bytes))),
-            info: request_info(&parts)?,
-            deadline: Instant::now() + app.command_timeout(),
-        };
-        Ok(Self { body: strict_json(&parts.headers, &bytes)?, order })
+        let (order, headers, bytes) = read(request, app, app.body_limit()).await?;
+        Ok(Self { body: strict_json(&headers, &bytes)?, order })
     }
+}
+
+/// A command whose body is a file, of at most `LIMIT` bytes.
+#[derive(Debug)]
+pub struct UploadRequest<const LIMIT: usize> {
+    /// What was uploaded.
+    pub file: Bytes,
+    /// Its headers.
+    pub headers: HeaderMap,
+    /// All that is said around it.
+    pub order: Order,
+}
+
+impl<const LIMIT: usize> FromRequest<App> for UploadRequest<LIMIT> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, app: &App) -> Result<Self, Problem> {
+        let (order, headers, file) = read(request, app, LIMIT).await?;
+        Ok(Self { file, headers, order })
+    }
+}
+
+/// Who gives a command on which conditions, and the body that it came with.
+async fn read(request: Request, app: &App, limit: usize) -> Result<(Order, HeaderMap, Bytes), Problem> {
+    let (mut parts, body) = request.into_parts();
+    let caller = Caller::from_request_parts(&mut parts, app).await?;
+    strict_parameters::<NoParameters>(parts.uri.query().unwrap_or_default())?;
+    let precondition = Precondition::read(&parts.headers)?;
+    let key = idempotency_key(&parts.headers)?;
+    let bytes = read_body(&parts.headers, body, limit).await?;
+    let order = Order {
+        caller,
+        precondition,
+        preferences: Preferences::read(&parts.headers),
+        key: key.map(|key| (key, digest(app.vault(), &parts, &bytes))),
+        info: request_info(&parts)?,
+        deadline: Instant::now() + app.command_timeout(),
+    };
+    Ok((order, parts.headers, bytes))
 }
 
 impl<T> CommandRequest<T> {

@@ -13,7 +13,7 @@ mod query;
 
 pub use accept::accepts;
 pub use body::{given, read_body, strict_json};
-pub use command::{CommandRequest, NoBody, Order, PublicRequest};
+pub use command::{CommandRequest, NoBody, Order, PublicRequest, UploadRequest};
 pub use fault::escape;
 pub use id::{Id, parse_id};
 pub use paging::{Cursor, Limit, Page, same};

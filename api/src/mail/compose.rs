@@ -10,7 +10,7 @@ use uuid::Uuid;
 use super::letter::Letter;
 use super::link::{self, Purpose};
 use super::sender::{Delivery, MailSender};
-use crate::auth::{address_hash, stream};
+use crate::auth::{ADDRESS, address_hash, stream};
 
 /// How long a link is good.
 const VERIFY_WITHIN: TimeDelta = TimeDelta::days(3);
@@ -42,6 +42,7 @@ impl MailSender {
                 let token = link::issue(vault, Purpose::VerifyAddress, id, now + VERIFY_WITHIN, &bound_to);
                 Some(format!("{}/api/auth/verify-email?token={token}", self.public_url))
             }
+            Template::RequestedAddress => return self.compose_requested(id, &account).await,
             Template::ResetPassword => {
                 let password_hash = self.password_hash(id).await?;
                 let bound_to = link::resetting(vault, &address, password_hash.as_deref());
@@ -60,6 +61,21 @@ impl MailSender {
         let locale = account.locale().unwrap_or(Locale::Fr);
         let letter = Letter::write(template, locale, name.map(String::as_str), link.as_deref());
         Ok(to.map(|to| Composed { to, letter }))
+    }
+
+    /// The link that proves an address which an account is to have; whose it is already, hears that somebody tried.
+    async fn compose_requested(&self, id: Uuid, account: &Account) -> Result<Option<Composed>, StoreError> {
+        let requested = account.requested_email().and_then(|email| email.get()).cloned();
+        let Some(to) = requested.filter(|_| account.is_active()) else { return Ok(None) };
+        let (vault, locale) = (self.store.vault(), account.locale().unwrap_or_default());
+        let hash = address_hash(vault, &to);
+        if self.store.claim_owner(ADDRESS, &hash).await?.is_some_and(|owner| owner != id) {
+            return Ok(Some(Composed { to, letter: Letter::write(Template::AddressReused, locale, None, None) }));
+        }
+        let token = link::issue(vault, Purpose::VerifyAddress, id, Utc::now() + VERIFY_WITHIN, &hash);
+        let link = format!("{}/api/auth/verify-email?token={token}", self.public_url);
+        let letter = Letter::write(Template::RequestedAddress, locale, None, Some(&link));
+        Ok(Some(Composed { to, letter }))
     }
 
     /// To whom an invitation is addressed, in the language of who invites. What anybody can call an organisation or
@@ -102,6 +118,7 @@ fn is_wanted(template: Template, account: &Account) -> bool {
         | Template::AddressChanged
         | Template::TotpEnabled
         | Template::TotpDisabled
+        | Template::RequestedAddress
         | Template::Invitation => true,
     }
 }

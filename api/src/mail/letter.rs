@@ -55,7 +55,7 @@ fn content(template: Template, locale: Locale) -> Content {
     let plain = |subject, lines| Content { subject, lines, action: None };
     let linked = |subject, lines, action| Content { subject, lines, action: Some(action) };
     match (template, locale) {
-        (Template::VerifyAddress, Locale::Fr) => linked(
+        (Template::VerifyAddress | Template::RequestedAddress, Locale::Fr) => linked(
             "Confirmez votre adresse",
             &[
                 "Pour confirmer que cette adresse est la vôtre, suivez le lien ci-dessous. Il est valable trois jours.",
@@ -63,7 +63,7 @@ fn content(template: Template, locale: Locale) -> Content {
             ],
             "Confirmer mon adresse",
         ),
-        (Template::VerifyAddress, Locale::En) => linked(
+        (Template::VerifyAddress | Template::RequestedAddress, Locale::En) => linked(
             "Confirm your address",
             &[
                 "To confirm that this address is yours, follow the link below. It is good for three days.",
@@ -207,7 +207,10 @@ mod tests {
             assert_ne!(french.subject, english.subject);
             assert!(french.text.starts_with("Bonjour Ada,") && english.text.starts_with("Hello Ada,"));
             assert!(french.html.contains("lang=\"fr\"") && english.html.contains("lang=\"en\""));
-            let linked = matches!(template, Template::VerifyAddress | Template::ResetPassword | Template::Invitation);
+            let linked = matches!(
+                template,
+                Template::VerifyAddress | Template::RequestedAddress | Template::ResetPassword | Template::Invitation
+            );
             assert_eq!(english.text.contains("https://x/y?z=1&a=2"), linked);
             assert_eq!(english.html.contains("z=1&amp;a=2"), linked);
         }

@@ -176,7 +176,10 @@ impl MailSender {
         .bind(delivery.position.cast_signed())
         .bind(delivery.template.name())
         .bind(delivery.account)
-        .bind(matches!(delivery.template, Template::VerifyAddress | Template::ResetPassword))
+        .bind(matches!(
+            delivery.template,
+            Template::VerifyAddress | Template::RequestedAddress | Template::ResetPassword
+        ))
         .bind(delivery.template == Template::ResetPassword)
         .bind(RESET_WITHIN.as_seconds_f64())
         .bind(MOST_AN_HOUR)

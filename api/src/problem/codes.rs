@@ -76,6 +76,7 @@ codes! {
     INVITATION_NOT_FOUND 404 "invitation.not_found" "There is no such invitation" "Cette invitation n'existe pas"
     MEMBER_NOT_FOUND 404 "member.not_found" "There is no such member" "Ce membre n'existe pas"
     ROLE_NOT_FOUND 404 "role.not_found" "There is no such role" "Ce rôle n'existe pas"
+    AVATAR_NOT_FOUND 404 "avatar.not_found" "The account shows no picture" "Ce compte ne montre pas d'image"
     VERSION_NOT_FOUND 404 "version.not_found" "There was no such version" "Cette version n'a pas existé"
     PROJECTION_NOT_FOUND 404 "projection.not_found" "There is no such projection" "Cette projection n'existe pas"
     READ_MODEL_NOT_FOUND 404 "read_model.not_found" "There is no such read model" "Ce modèle de lecture n'existe pas"
@@ -115,6 +116,7 @@ codes! {
     BODY_TOO_LARGE 413 "body.too_large" "The body is too large" "Le corps est trop grand"
     URI_TOO_LONG 414 "uri.too_long" "The address is too long" "L'adresse est trop longue"
     BODY_UNSUPPORTED_MEDIA_TYPE 415 "body.unsupported_media_type" "The body must be application/json" "Le corps doit être du type application/json"
+    AVATAR_UNSUPPORTED_MEDIA_TYPE 415 "avatar.unsupported_media_type" "A picture must be PNG, JPEG or WebP" "Une image doit être du type PNG, JPEG ou WebP"
     REQUEST_MISDIRECTED 421 "request.misdirected" "The request was meant for another host" "La requête était destinée à un autre hôte"
 
     FIELD_UNKNOWN 422 "field.unknown" "The body has a field that is not known here" "Le corps a un champ inconnu ici"
@@ -131,6 +133,7 @@ codes! {
     COMMENT_INVALID 422 "comment.invalid" "The text of the comment cannot be accepted" "Le texte du commentaire ne peut pas être accepté"
     EVENT_INVALID 422 "event.invalid" "Some of the live event's fields cannot be accepted" "Certains champs de l'événement ne peuvent pas être acceptés"
     ORGANIZATION_INVALID 422 "organization.invalid" "Some of the organisation's fields cannot be accepted" "Certains champs de l'organisation ne peuvent pas être acceptés"
+    AVATAR_INVALID 422 "avatar.invalid" "The picture cannot be read, or is too large" "L'image ne peut pas être lue, ou est trop grande"
     CONTENT_INVALID 422 "content.invalid" "The content cannot be stored" "Le contenu ne peut pas être enregistré"
 
     AUTH_TOO_MANY_ATTEMPTS 429 "auth.too_many_attempts" "Too many wrong attempts; try again later" "Trop d'essais erronés ; réessayez plus tard"

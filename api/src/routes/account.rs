@@ -6,7 +6,7 @@ use axum::extract::State;
 use chrono::{DateTime, Utc};
 use domain::Role;
 use domain::account::{Account, AccountCommand, Locale};
-use projections::account::{self, Accounts};
+use projections::account::{self, AccountStatus, Accounts};
 use projections::{Models, Projection, Scope};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -40,7 +40,11 @@ pub struct User {
     organization_id: Uuid,
     /// Null once the account was erased, as are the other personal values.
     email: Option<String>,
+    /// The address that takes its place once it is proved, where verified addresses are required.
+    requested_email: Option<String>,
     name: Option<String>,
+    /// Where its picture is; null without one.
+    avatar_url: Option<String>,
     #[schema(value_type = Language)]
     locale: Locale,
     #[schema(value_type = Vec<RoleName>)]
@@ -99,7 +103,9 @@ pub async fn user(app: &App, id: Uuid) -> Result<User, Problem> {
         id,
         organization_id,
         email: account.email().and_then(|email| email.get().cloned()),
+        requested_email: account.requested_email().and_then(|email| email.get().cloned()),
         name: account.name().and_then(|name| name.get().cloned()),
+        avatar_url: account.has_avatar().then(|| avatar_url(id)),
         locale,
         roles: account.roles().into(),
         status: if account.is_active() { UserStatus::Active } else { UserStatus::Suspended },
@@ -200,6 +206,8 @@ struct Card {
     id: Uuid,
     /// Null once the account was erased.
     name: Option<String>,
+    /// Where its picture is; null without one.
+    avatar_url: Option<String>,
     organization_id: Uuid,
     created_at: DateTime<Utc>,
 }
@@ -217,8 +225,14 @@ async fn card(
     let (row, position) = app.read(PROJECTION, Scope::Key(id), &request, query).await?;
     let row = row.ok_or_else(not_found::<Account>)?;
     let name = app.vault().reveal_as(&[(stream(id), &row.name)]).await?.pop().flatten();
+    let avatar_url = (row.avatar && row.status != AccountStatus::Erased).then(|| avatar_url(id));
     let (organization_id, created_at) = (row.organization_id, row.created_at);
-    Ok(QueryAnswer { body: Card { id, name, organization_id, created_at }, position, version: Some(row.version) })
+    let body = Card { id, name, avatar_url, organization_id, created_at };
+    Ok(QueryAnswer { body, position, version: Some(row.version) })
+}
+
+fn avatar_url(id: Uuid) -> String {
+    format!("/api/users/{id}/avatar")
 }
 
 /// The names of those of these accounts that have one still.

@@ -7,6 +7,7 @@ mod analytics;
 mod api_tokens;
 mod audit;
 mod auth;
+mod avatar;
 mod browser_session;
 pub mod dossier;
 mod erasure;
@@ -51,6 +52,7 @@ fn routes() -> OpenApiRouter<App> {
         .merge(api_tokens::router())
         .merge(jwks::router())
         .merge(account::router())
+        .merge(avatar::router())
         .merge(erasure::router())
         .merge(export::router())
         .merge(dossier::router())

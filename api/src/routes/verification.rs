@@ -56,15 +56,24 @@ async fn verify(State(app): State<App>, request: PublicQuery<Link>) -> Result<Re
     let id = link::account_of(token).ok_or_else(invalid)?;
     let (account, _) = app.commands().state::<Account>(id).await?;
     let email = account.email().and_then(|email| email.get()).filter(|_| account.is_active()).ok_or_else(invalid)?;
-    let bound_to = address_hash(app.vault(), email);
-    if !link::is_good(app.vault(), Purpose::VerifyAddress, token, Utc::now(), &bound_to) {
-        return Err(invalid());
-    }
-    let context = request.context(owner(id));
-    let command = AccountCommand::VerifyAddress { email: email.clone(), at: Utc::now() };
+    let requested = account.requested_email().and_then(|email| email.get());
+    let (own, at) = (address_hash(app.vault(), email), Utc::now());
+    let good = |hash: &[u8]| link::is_good(app.vault(), Purpose::VerifyAddress, token, at, hash);
+    let (command, claims) = if good(&own) {
+        (AccountCommand::VerifyAddress { email: email.clone(), at }, Vec::new())
+    } else {
+        let requested = requested.ok_or_else(invalid)?;
+        let taken = address_hash(app.vault(), requested);
+        if !good(&taken) {
+            return Err(invalid());
+        }
+        let (before, email) = (email.clone(), requested.clone());
+        (AccountCommand::ConfirmAddress { before, email, at }, exchange(id, own, taken))
+    };
+    let context = Context { claims, ..request.context(owner(id)) };
     app.commands().execute::<Account>(id, command, context).await.map_err(|error| match error {
-        // It changed meanwhile.
-        CommandError::Rejected(AccountError::OtherAddress) => invalid(),
+        // It changed meanwhile, or is somebody else's.
+        CommandError::Rejected(AccountError::OtherAddress) | CommandError::ClaimTaken => invalid(),
         error => command_problem::<Account>(error),
     })?;
     app.auth().accounts.forget(id).await;
@@ -129,7 +138,8 @@ struct ChangeAddress {
     password: String,
 }
 
-/// Take another address, which is then to be proved; the one before is told.
+/// Take another address, which is then to be proved; the one before is told. Where verified addresses are required, it
+/// takes the place of the one before once it is proved.
 #[utoipa::path(put, path = "/api/users/me/email", tag = "users", operation_id = "changeEmail",
     request_body = ChangeAddress, responses((status = 200, body = CommandDone)))]
 async fn change(State(app): State<App>, request: CommandRequest<ChangeAddress>) -> Answered {
@@ -139,15 +149,13 @@ async fn change(State(app): State<App>, request: CommandRequest<ChangeAddress>) 
     if check_password(&app, Some(id), &[], password, order.info()).await?.is_none() {
         return Err(Problem::new(&codes::AUTH_WRONG_PASSWORD));
     }
+    if app.requires_verified_email() {
+        // Whether it is taken, only the message tells that goes to it.
+        return app.execute::<Account>(id, AccountCommand::RequestAddress { email, at: Utc::now() }, order).await;
+    }
     let (account, _) = app.commands().state::<Account>(id).await?;
     let before = account.email().and_then(|email| email.get()).ok_or_else(not_found::<Account>)?.clone();
-    let (given_back, taken) = (address_hash(app.vault(), &before), address_hash(app.vault(), &email));
-    let claim = |value, release| Claim { kind: ADDRESS, value, owner: id, release };
-    // The same address in other letters stays claimed.
-    let claims = match given_back == taken {
-        true => Vec::new(),
-        false => vec![claim(given_back, true), claim(taken, false)],
-    };
+    let claims = exchange(id, address_hash(app.vault(), &before), address_hash(app.vault(), &email));
     let command = AccountCommand::ChangeAddress { before, email, at: Utc::now() };
     let answer = app.execute_with::<Account>(id, command, claims, order).await;
     answer.map_err(|problem| match *problem.code() == codes::LINK_INVALID {
@@ -155,4 +163,13 @@ async fn change(State(app): State<App>, request: CommandRequest<ChangeAddress>) 
         true => Problem::new(&codes::COMMAND_CONTENTION).with_retry_after(1),
         false => problem,
     })
+}
+
+/// One address is given back and another taken. The same in other letters stays claimed.
+fn exchange(owner: Uuid, given_back: Vec<u8>, taken: Vec<u8>) -> Vec<Claim> {
+    let claim = |value, release| Claim { kind: ADDRESS, value, owner, release };
+    match given_back == taken {
+        true => Vec::new(),
+        false => vec![claim(given_back, true), claim(taken, false)],
+    }
 }

@@ -25,12 +25,20 @@ pub enum AccountCommand {
     },
     /// Changes what is given.
     EditProfile { name: Option<String>, locale: Option<Locale>, at: DateTime<Utc> },
+    /// Tells that the owner shows another picture.
+    ChangeAvatar { at: DateTime<Utc> },
+    /// Tells that the owner shows no picture any more.
+    RemoveAvatar { at: DateTime<Utc> },
     /// Asks for a message that proves the address.
     RequestVerification { at: DateTime<Utc> },
     /// Proves the address `email`; the caller has checked the proof.
     VerifyAddress { email: String, at: DateTime<Utc> },
     /// Takes another address in the place of `before`, which is given back with it; the new one is then to be proved.
     ChangeAddress { before: String, email: String, at: DateTime<Utc> },
+    /// Asks for another address, which takes the place of the present one once it is proved.
+    RequestAddress { email: String, at: DateTime<Utc> },
+    /// Takes the address that was asked for in the place of `before`; the caller has checked the proof.
+    ConfirmAddress { before: String, email: String, at: DateTime<Utc> },
     /// Tells that somebody tried to register with its address.
     NoteAddressReuse { at: DateTime<Utc> },
     /// Tells that the owner replaced the password.
@@ -80,9 +88,13 @@ impl AccountCommand {
         match self {
             Self::Register { first_admin: false, .. } => Action::Register,
             Self::EditProfile { .. }
+            | Self::ChangeAvatar { .. }
+            | Self::RemoveAvatar { .. }
             | Self::RequestVerification { .. }
             | Self::VerifyAddress { .. }
             | Self::ChangeAddress { .. }
+            | Self::RequestAddress { .. }
+            | Self::ConfirmAddress { .. }
             | Self::NoteAddressReuse { .. }
             | Self::ChangePassword { .. }
             | Self::RequestPasswordReset { .. }
@@ -108,9 +120,13 @@ impl Command for AccountCommand {
         match self {
             Self::Register { .. } => "RegisterAccount",
             Self::EditProfile { .. } => "EditProfile",
+            Self::ChangeAvatar { .. } => "ChangeAvatar",
+            Self::RemoveAvatar { .. } => "RemoveAvatar",
             Self::RequestVerification { .. } => "RequestVerification",
             Self::VerifyAddress { .. } => "VerifyAddress",
             Self::ChangeAddress { .. } => "ChangeAddress",
+            Self::RequestAddress { .. } => "RequestAddress",
+            Self::ConfirmAddress { .. } => "ConfirmAddress",
             Self::NoteAddressReuse { .. } => "NoteAddressReuse",
             Self::ChangePassword { .. } => "ChangePassword",
             Self::RequestPasswordReset { .. } => "RequestPasswordReset",

@@ -32,12 +32,18 @@ pub enum AccountEvent {
         locale: Option<Change<Locale>>,
         at: DateTime<Utc>,
     },
+    /// The owner shows another picture, which is kept beside the log.
+    AvatarChanged { at: DateTime<Utc> },
+    /// The owner shows no picture any more.
+    AvatarRemoved { at: DateTime<Utc> },
     /// A message that proves the address was asked for.
     VerificationRequested { at: DateTime<Utc> },
     /// The address is its owner's.
     AddressVerified { at: DateTime<Utc> },
     /// The address is another, not yet proved.
     AddressChanged { from: Personal<String>, to: Personal<String>, at: DateTime<Utc> },
+    /// The owner asked for another address, which is to be proved first.
+    AddressRequested { to: Personal<String>, at: DateTime<Utc> },
     /// Somebody tried to register with it again.
     AddressReused { at: DateTime<Utc> },
     /// The owner replaced the password.
@@ -70,12 +76,15 @@ pub enum AccountEvent {
 
 impl AccountEvent {
     /// The stored names of all its variants.
-    pub const TYPES: [&'static str; 19] = [
+    pub const TYPES: [&'static str; 22] = [
         "AccountRegistered",
         "ProfileEdited",
+        "AvatarChanged",
+        "AvatarRemoved",
         "VerificationRequested",
         "AddressVerified",
         "AddressChanged",
+        "AddressRequested",
         "AddressReused",
         "PasswordChanged",
         "PasswordResetRequested",
@@ -97,9 +106,12 @@ impl AccountEvent {
         match self {
             Self::Registered { at, .. }
             | Self::ProfileEdited { at, .. }
+            | Self::AvatarChanged { at }
+            | Self::AvatarRemoved { at }
             | Self::VerificationRequested { at }
             | Self::AddressVerified { at }
             | Self::AddressChanged { at, .. }
+            | Self::AddressRequested { at, .. }
             | Self::AddressReused { at }
             | Self::PasswordChanged { at }
             | Self::PasswordResetRequested { at }
@@ -123,9 +135,12 @@ impl DomainEvent for AccountEvent {
         match self {
             Self::Registered { .. } => "AccountRegistered",
             Self::ProfileEdited { .. } => "ProfileEdited",
+            Self::AvatarChanged { .. } => "AvatarChanged",
+            Self::AvatarRemoved { .. } => "AvatarRemoved",
             Self::VerificationRequested { .. } => "VerificationRequested",
             Self::AddressVerified { .. } => "AddressVerified",
             Self::AddressChanged { .. } => "AddressChanged",
+            Self::AddressRequested { .. } => "AddressRequested",
             Self::AddressReused { .. } => "AddressReused",
             Self::PasswordChanged { .. } => "PasswordChanged",
             Self::PasswordResetRequested { .. } => "PasswordResetRequested",

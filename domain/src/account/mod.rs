@@ -78,6 +78,16 @@ impl Account {
         self.profile().map(|profile| &profile.email)
     }
 
+    /// The address that is to take the place of the present one, once it is proved.
+    pub fn requested_email(&self) -> Option<&Personal<String>> {
+        self.profile().and_then(|profile| profile.requested.as_ref())
+    }
+
+    /// Whether it shows a picture.
+    pub fn has_avatar(&self) -> bool {
+        self.profile().is_some_and(|profile| profile.avatar && !profile.erased)
+    }
+
     /// The name it shows.
     pub fn name(&self) -> Option<&Personal<String>> {
         self.profile().map(|profile| &profile.name)
@@ -125,8 +135,10 @@ impl Aggregate for Account {
                     // The first admin is named by who runs the instance.
                     verified: roles.contains(Role::Admin),
                     totp: false,
+                    avatar: false,
                     erased: false,
                     erasure: None,
+                    requested: None,
                     asked: Asked::default(),
                 }));
             }

@@ -26,9 +26,12 @@ pub struct Profile {
     pub(super) active: bool,
     pub(super) verified: bool,
     pub(super) totp: bool,
+    pub(super) avatar: bool,
     pub(super) erased: bool,
     /// The admin who asked for its erasure, and when; another has to agree.
     pub(super) erasure: Option<(Uuid, DateTime<Utc>)>,
+    /// The address that is to take the place of the present one, once it is proved.
+    pub(super) requested: Option<Personal<String>>,
     /// What was asked for by whoever knows the address.
     pub(super) asked: Asked,
 }
@@ -39,6 +42,7 @@ pub struct Asked {
     verification: Option<DateTime<Utc>>,
     reuse: Option<DateTime<Utc>>,
     reset: Option<DateTime<Utc>>,
+    address: Option<DateTime<Utc>>,
 }
 
 impl Profile {
@@ -58,9 +62,16 @@ impl Profile {
             AccountCommand::Register { .. } => Err(AccountError::AlreadyRegistered),
             AccountCommand::EditProfile { .. } if !self.active => Err(AccountError::Suspended),
             AccountCommand::EditProfile { name, locale, at } => self.edit(name, locale, at),
+            AccountCommand::ChangeAvatar { .. } if !self.active => Err(AccountError::Suspended),
+            AccountCommand::ChangeAvatar { at } => self.note(AccountEvent::AvatarChanged { at }),
+            AccountCommand::RemoveAvatar { .. } if !self.avatar => Ok(vec![]),
+            AccountCommand::RemoveAvatar { at } => self.note(AccountEvent::AvatarRemoved { at }),
             AccountCommand::ChangeAddress { .. } if !self.active => Err(AccountError::Suspended),
             AccountCommand::ChangeAddress { before, .. } if !self.goes_by(&before) => Err(AccountError::OtherAddress),
             AccountCommand::ChangeAddress { email, at, .. } => self.change_address(email, at),
+            AccountCommand::RequestAddress { .. } if !self.active => Err(AccountError::Suspended),
+            AccountCommand::RequestAddress { email, at } => self.request_address(email, at),
+            AccountCommand::ConfirmAddress { before, email, at } => self.confirm_address(before, email, at),
             AccountCommand::RequestVerification { .. } if self.verified => Err(AccountError::AlreadyVerified),
             AccountCommand::RequestVerification { at } => {
                 self.ask(self.asked.verification, AccountEvent::VerificationRequested { at })
@@ -124,18 +135,37 @@ impl Profile {
     }
 
     fn goes_by(&self, email: &str) -> bool {
-        self.email.get().is_some_and(|own| canonical_address(own) == canonical_address(email))
+        is_same(Some(&self.email), email)
     }
 
     fn change_address(&self, email: String, at: DateTime<Utc>) -> Result<Vec<AccountEvent>, AccountError> {
-        let email = email.trim().to_owned();
-        let mut errors = vec![];
-        check_email(&mut errors, &email);
-        if !errors.is_empty() {
-            return Err(AccountError::Invalid(errors));
-        }
+        let email = checked_email(email)?;
         let change = Change::between(&self.email, Personal::new(self.id, email));
         Ok(change.into_iter().map(|Change { from, to }| AccountEvent::AddressChanged { from, to, at }).collect())
+    }
+
+    fn request_address(&self, email: String, at: DateTime<Utc>) -> Result<Vec<AccountEvent>, AccountError> {
+        let email = checked_email(email)?;
+        if self.goes_by(&email) {
+            return Ok(vec![]);
+        }
+        let event = AccountEvent::AddressRequested { to: Personal::new(self.id, email.clone()), at };
+        match is_same(self.requested.as_ref(), &email) {
+            true => self.ask(self.asked.address, event),
+            false => self.note(event),
+        }
+    }
+
+    fn confirm_address(
+        &self,
+        before: String,
+        email: String,
+        at: DateTime<Utc>,
+    ) -> Result<Vec<AccountEvent>, AccountError> {
+        let requested = self.requested.as_ref().filter(|requested| is_same(Some(requested), &email));
+        let to = requested.filter(|_| self.goes_by(&before)).ok_or(AccountError::OtherAddress)?.clone();
+        let changed = AccountEvent::AddressChanged { from: self.email.clone(), to, at };
+        Ok(vec![changed, AccountEvent::AddressVerified { at }])
     }
 
     fn edit(
@@ -196,7 +226,14 @@ impl Profile {
             AccountEvent::AddressChanged { to, .. } => {
                 self.email = to.clone();
                 self.verified = false;
+                self.requested = None;
             }
+            AccountEvent::AddressRequested { to, at } => {
+                self.requested = Some(to.clone());
+                self.asked.address = Some(*at);
+            }
+            AccountEvent::AvatarChanged { .. } => self.avatar = true,
+            AccountEvent::AvatarRemoved { .. } => self.avatar = false,
             AccountEvent::TotpEnabled { .. } => self.totp = true,
             AccountEvent::TotpDisabled { .. } => self.totp = false,
             AccountEvent::ProfileEdited { name, locale, .. } => {
@@ -218,6 +255,17 @@ impl Profile {
 }
 
 /// Checks that an address could be one; only a message to it proves that it is.
+fn is_same(own: Option<&Personal<String>>, email: &str) -> bool {
+    own.and_then(|own| own.get()).is_some_and(|own| canonical_address(own) == canonical_address(email))
+}
+
+fn checked_email(email: String) -> Result<String, AccountError> {
+    let email = email.trim().to_owned();
+    let mut errors = vec![];
+    check_email(&mut errors, &email);
+    if errors.is_empty() { Ok(email) } else { Err(AccountError::Invalid(errors)) }
+}
+
 pub(crate) fn check_email(errors: &mut Vec<FieldError>, email: &str) {
     let sane = |local: &str, host: &str| {
         !local.is_empty()

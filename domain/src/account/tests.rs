@@ -130,6 +130,20 @@ fn a_second_factor_is_switched_on_and_off() {
 }
 
 #[test]
+fn a_picture_is_shown_until_it_is_taken_away() {
+    let registered = registered(&[Role::Applicant]);
+    let (changed, removed) = (AccountEvent::AvatarChanged { at: at() }, AccountEvent::AvatarRemoved { at: at() });
+    let (change, remove) = (|| AccountCommand::ChangeAvatar { at: at() }, || AccountCommand::RemoveAvatar { at: at() });
+    given::<Account>([registered.clone()]).when(remove()).then_nothing();
+    given::<Account>([registered.clone()]).when(change()).then([changed.clone()]);
+    given::<Account>([registered.clone(), changed.clone()]).when(change()).then([changed.clone()]);
+    given::<Account>([registered.clone(), changed.clone()]).when(remove()).then([removed.clone()]);
+    assert!(given::<Account>([registered.clone(), changed.clone()]).state().has_avatar());
+    assert!(!given::<Account>([registered.clone(), changed, removed]).state().has_avatar());
+    given::<Account>([registered, suspended()]).when(change()).then_rejected(AccountError::Suspended);
+}
+
+#[test]
 fn who_is_shut_out_changes_nothing_but_takes_back_what_was_given_out() {
     let history = || given::<Account>([registered(&[Role::Applicant]), suspended()]);
     for command in [
@@ -283,9 +297,12 @@ fn every_event_ever_written_is_read_back() {
             locale: Some(Change { from: Locale::Fr, to: Locale::En }),
             at,
         },
+        AccountEvent::AvatarChanged { at },
+        AccountEvent::AvatarRemoved { at },
         AccountEvent::VerificationRequested { at },
         AccountEvent::AddressVerified { at },
         AccountEvent::AddressChanged { from: text("Ada@example.org"), to: text("ada@example.com"), at },
+        AccountEvent::AddressRequested { to: text("ada@example.com"), at },
         AccountEvent::AddressReused { at },
         AccountEvent::PasswordChanged { at },
         AccountEvent::PasswordResetRequested { at },

@@ -74,3 +74,32 @@ fn nobody_is_flooded_with_messages_and_one_kind_does_not_keep_away_another() {
         }
     }
 }
+
+#[test]
+fn an_address_that_is_to_be_proved_first_takes_its_place_once_it_is() {
+    let request = |email: &str, at| AccountCommand::RequestAddress { email: email.to_owned(), at };
+    let confirm = |before: &str, email: &str| AccountCommand::ConfirmAddress {
+        before: before.to_owned(),
+        email: email.to_owned(),
+        at: at(),
+    };
+    let requested = |email: &str, at| AccountEvent::AddressRequested { to: text(email), at };
+    let registered = || registered(&[Role::Applicant]);
+    given::<Account>([registered()]).when(request(OTHER, at())).then([requested(OTHER, at())]);
+    given::<Account>([registered()]).when(request("ADA@example.org", at())).then_nothing();
+    assert!(given::<Account>([registered()]).state().decide(request("ada", at())).is_err());
+    let asked = || given::<Account>([registered(), verified(), requested(OTHER, at())]);
+    assert!(asked().state().is_verified() && asked().state().email() == Some(&text(OWN)));
+    // The same again only after a while, another at once.
+    asked().when(request(OTHER, at() + TimeDelta::minutes(1))).then_nothing();
+    let later = at() + TimeDelta::minutes(3);
+    asked().when(request(OTHER, later)).then([requested(OTHER, later)]);
+    asked().when(request("ada@c.org", at())).then([requested("ada@c.org", at())]);
+    asked().when(confirm(OWN, "ADA@b.org")).then([changed(), verified()]);
+    asked().when(confirm(OWN, "ada@c.org")).then_rejected(AccountError::OtherAddress);
+    asked().when(confirm(OTHER, OTHER)).then_rejected(AccountError::OtherAddress);
+    let done = given::<Account>([registered(), requested(OTHER, at()), changed(), verified()]);
+    assert!(done.state().is_verified());
+    let done = given::<Account>([registered(), requested(OTHER, at()), changed(), verified()]);
+    done.when(confirm(OTHER, OTHER)).then_rejected(AccountError::OtherAddress);
+}
