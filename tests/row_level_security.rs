@@ -42,7 +42,7 @@ async fn counts(node: &Node, reader: &Actor) -> Vec<(&'static str, i64)> {
     let mut counts = Vec::new();
     for table in TABLES.into_iter().filter(|table| *table != "mail.outbox") {
         let query = format!("select count(*) from {table}");
-        let count = sqlx::query_scalar(&query).fetch_one(&mut *models.connection().await.unwrap()).await.unwrap();
+        let count = sqlx::query_scalar(&query).fetch_one(&models).await.unwrap();
         counts.push((table, count));
     }
     counts
@@ -224,17 +224,11 @@ async fn readers_who_share_connections_and_hang_up_never_see_each_others_rows() 
         let models = Models::new(&world.node.database, &reader);
         tasks.push(tokio::spawn(async move {
             for round in 0..60_u64 {
-                let query = async {
-                    let mut connection = models.connection().await.unwrap();
-                    sqlx::query_scalar::<_, Uuid>("select owner_id from dossier.dossiers")
-                        .fetch_all(&mut *connection)
-                        .await
-                        .unwrap()
-                };
+                let query = sqlx::query_scalar::<_, Uuid>("select owner_id from dossier.dossiers").fetch_all(&models);
                 // Many are dropped somewhere in the middle.
                 let patience = Duration::from_micros(if round % 3 == 0 { 40 * (number + round) } else { 10_000_000 });
                 if let Ok(owners) = timeout(patience, query).await {
-                    assert_eq!(owners, [reader.id; 2]);
+                    assert_eq!(owners.unwrap(), [reader.id; 2]);
                 }
             }
         }));
@@ -257,8 +251,12 @@ async fn the_hot_queries_go_by_their_indexes() {
     );
     execute(&url, &fill).await;
     execute(&url, "analyze").await;
-    let node = Node::start(&url).await;
-    let models = Models::new(&node.database, &reader(Uuid::now_v7(), &[Role::Applicant, Role::Pro]));
+    let mut connection = PgConnection::connect(&url).await.unwrap();
+    connection.execute("set role capitune_reader").await.unwrap();
+    let reads = "select set_config('capitune.reader', '00000000-0000-0000-0000-000000000002', false),
+                     set_config('capitune.organization', '00000000-0000-0000-0000-000000000003', false),
+                     set_config('capitune.roles', 'applicant,pro', false)";
+    connection.execute(reads).await.unwrap();
     for (query, index) in [
         ("where id = gen_random_uuid()", "dossiers_pkey"),
         (
@@ -273,8 +271,7 @@ async fn the_hot_queries_go_by_their_indexes() {
     ] {
         let query = query.replace("gen_random_uuid()", "'00000000-0000-0000-0000-000000000001'");
         let explain = format!("explain select * from dossier.dossiers {query}");
-        let mut connection = models.connection().await.unwrap();
-        let plan: Vec<String> = sqlx::query_scalar(&explain).fetch_all(&mut *connection).await.unwrap();
+        let plan: Vec<String> = sqlx::query_scalar(&explain).fetch_all(&mut connection).await.unwrap();
         let plan = plan.join("\n");
         assert!(plan.contains(index) && !plan.contains("Seq Scan"), "{plan}");
     }

@@ -2,11 +2,13 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use futures::FutureExt;
 use futures::future::{BoxFuture, join_all};
 use serde_json::json;
+use tokio::task::JoinSet;
 use uuid::Uuid;
 
 use crate::load::{Connection, Request, load};
@@ -54,10 +56,48 @@ pub enum Operation {
     List,
 }
 
+const PASSWORD: &str = "correct horse battery staple";
+
+fn email(number: usize) -> String {
+    format!("bench-{number}@example.org")
+}
+
+/// People who log in one after the other, until this is dropped.
+pub struct LogIns {
+    tasks: JoinSet<()>,
+    done: Arc<AtomicU64>,
+}
+
+impl LogIns {
+    /// So many people at once, of those who are registered.
+    pub fn begin(address: SocketAddr, at_once: usize) -> Self {
+        let (mut tasks, done) = (JoinSet::new(), Arc::new(AtomicU64::new(0)));
+        for number in 0..at_once {
+            let done = done.clone();
+            let body = json!({ "email": email(number), "password": PASSWORD }).to_string();
+            let (target, token) = ("/api/auth/login".to_owned(), Arc::from(""));
+            let request = Request { method: "POST", target, token, body };
+            tasks.spawn(async move {
+                let mut connection = Connection::open(address).await.unwrap();
+                loop {
+                    connection.succeed(&request).await;
+                    done.fetch_add(1, Ordering::Relaxed);
+                }
+            });
+        }
+        Self { tasks, done }
+    }
+
+    /// How many there were.
+    pub fn end(mut self) -> u64 {
+        self.tasks.abort_all();
+        self.done.load(Ordering::Relaxed)
+    }
+}
+
 /// Opens an account; its id and token.
 pub async fn register(address: SocketAddr, number: usize) -> (Uuid, Arc<str>) {
-    let email = format!("bench-{number}@example.org");
-    let body = json!({ "email": email, "password": "correct horse battery staple", "name": "Ada Bench" });
+    let body = json!({ "email": email(number), "password": PASSWORD, "name": "Ada Bench" });
     let request = Request {
         method: "POST",
         target: "/api/auth/register".to_owned(),
@@ -113,6 +153,19 @@ impl Target {
     pub fn run_and_settle(&self, operation: Operation, round: Round) -> BoxFuture<'_, Figure> {
         async move {
             let figure = self.run(operation, round).await;
+            self.settle().await;
+            figure
+        }
+        .boxed()
+    }
+
+    /// One turn while people log in as fast as passwords can be hashed.
+    pub fn run_beside_log_ins(&self, operation: Operation, round: Round, at_once: usize) -> BoxFuture<'_, Figure> {
+        async move {
+            let (log_ins, started) = (LogIns::begin(self.address, at_once), Instant::now());
+            let figure = self.run(operation, round).await;
+            let rate = log_ins.end() as f64 / started.elapsed().as_secs_f64();
+            println!("{rate:.0} log-ins/s beside {:.0} commands/s", figure.rate);
             self.settle().await;
             figure
         }

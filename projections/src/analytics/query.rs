@@ -111,8 +111,7 @@ pub async fn status_days(
     let query = beside_checkpoint(
         "select * from analytics.status_days where day >= $1 and day <= $2 order by day, status, category",
     );
-    let answer: Answer<StatusDay> =
-        sqlx::query_as(&query).bind(from).bind(to).fetch_one(&mut *models.connection().await?).await?;
+    let answer: Answer<StatusDay> = sqlx::query_as(&query).bind(from).bind(to).fetch_one(models).await?;
     Ok(answered(answer))
 }
 
@@ -122,7 +121,7 @@ pub async fn status_days(
 /// When the database does not answer.
 pub async fn status_durations(models: &Models) -> Result<(Vec<StatusDuration>, u64), sqlx::Error> {
     let query = beside_checkpoint("select * from analytics.status_durations order by status, category");
-    let answer: Answer<StatusDuration> = sqlx::query_as(&query).fetch_one(&mut *models.connection().await?).await?;
+    let answer: Answer<StatusDuration> = sqlx::query_as(&query).fetch_one(models).await?;
     Ok(answered(answer))
 }
 
@@ -137,7 +136,7 @@ pub async fn decisions_by_reviewer(models: &Models) -> Result<(Vec<Decisions>, u
                 coalesce(sum(decisions) filter (where outcome = 'closed'), 0) as closed
          from analytics.reviewer_decisions group by reviewer_id order by reviewer_id",
     );
-    let answer: Answer<Decisions> = sqlx::query_as(&query).fetch_one(&mut *models.connection().await?).await?;
+    let answer: Answer<Decisions> = sqlx::query_as(&query).fetch_one(models).await?;
     Ok(answered(answer))
 }
 
@@ -156,8 +155,7 @@ pub async fn glance(models: &Models, today: NaiveDate) -> Result<(AnalyticsGlanc
                  where day = $1 and status in ('accepted', 'refused', 'closed')) as decided_today
          from (select status, count(*) as n from analytics.dossiers group by status) s",
     );
-    let answer: Answer<AnalyticsGlance> =
-        sqlx::query_as(&query).bind(today).fetch_one(&mut *models.connection().await?).await?;
+    let answer: Answer<AnalyticsGlance> = sqlx::query_as(&query).bind(today).fetch_one(models).await?;
     let (mut rows, checkpoint) = answered(answer);
     rows.pop().map(|glance| (glance, checkpoint)).ok_or(sqlx::Error::RowNotFound)
 }
@@ -171,10 +169,7 @@ pub async fn changes(models: &Models, after: u64, limit: u32) -> Result<(Vec<Cha
         "select position, kind, id, change, data from analytics.changes
          where position > $1 order by position limit $2",
     );
-    let answer: Answer<Change> = sqlx::query_as(&query)
-        .bind(after.cast_signed())
-        .bind(i64::from(limit))
-        .fetch_one(&mut *models.connection().await?)
-        .await?;
+    let answer: Answer<Change> =
+        sqlx::query_as(&query).bind(after.cast_signed()).bind(i64::from(limit)).fetch_one(models).await?;
     Ok(answered(answer))
 }

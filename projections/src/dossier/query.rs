@@ -127,7 +127,7 @@ pub async fn by_id(models: &Models, id: Uuid) -> Result<(Option<DossierRow>, u64
     )
     .bind(id)
     .bind(partition_of(id, Dossiers::PARTITIONS))
-    .fetch_optional(&mut *models.connection().await?)
+    .fetch_optional(models)
     .await?;
     let Some(row) = row else { return Ok((None, 0)) };
     let checkpoint = row.try_get::<i64, _>("position")?.cast_unsigned();
@@ -145,7 +145,7 @@ fn present(row: &PgRow) -> Result<Option<DossierRow>, sqlx::Error> {
 /// When the database does not answer.
 pub async fn list(models: &Models, filter: &DossierFilter) -> Result<(DossierPage, u64), sqlx::Error> {
     let mut query = page_query(filter);
-    let rows = query.build().fetch_all(&mut *models.connection().await?).await?;
+    let rows = query.build().fetch_all(models).await?;
     let checkpoint = match rows.first() {
         Some(row) => row.try_get::<Option<i64>, _>("position")?.unwrap_or(0).cast_unsigned(),
         None => 0,

@@ -29,10 +29,5 @@ pub async fn registrations_of(
 ) -> Result<Vec<RegistrationRow>, sqlx::Error> {
     let query = "select live_id, place, registered_at from live.registrations
                  where user_id = $1 and live_id > $2 order by user_id, live_id limit $3";
-    sqlx::query_as(query)
-        .bind(user)
-        .bind(after)
-        .bind(i64::from(limit))
-        .fetch_all(&mut *models.connection().await?)
-        .await
+    sqlx::query_as(query).bind(user).bind(after).bind(i64::from(limit)).fetch_all(models).await
 }

@@ -118,7 +118,7 @@ pub async fn by_id(models: &Models, id: Uuid, reader: Uuid) -> Result<(Option<Li
         .bind(id)
         .bind(partition_of(id, Lives::PARTITIONS))
         .bind(reader)
-        .fetch_optional(&mut *models.connection().await?)
+        .fetch_optional(models)
         .await?;
     let (mut rows, checkpoint) = present(row.as_slice(), "id")?;
     Ok((rows.pop(), checkpoint))
@@ -189,8 +189,7 @@ pub async fn list(models: &Models, filter: &LiveFilter) -> Result<(LivePage, u64
     }
     query.push(" order by starts_at, id limit ").push_bind(i64::from(filter.limit) + 1);
     query.push(") l on true order by l.starts_at, l.id");
-    let (mut items, checkpoint) =
-        present::<LiveRow>(&query.build().fetch_all(&mut *models.connection().await?).await?, "id")?;
+    let (mut items, checkpoint) = present::<LiveRow>(&query.build().fetch_all(models).await?, "id")?;
     let more = items.len() > filter.limit as usize;
     items.truncate(filter.limit as usize);
     let last = items.last().filter(|_| more);
@@ -263,8 +262,7 @@ pub async fn attendees(
     }
     query.push(" order by position, user_id limit ").push_bind(i64::from(limit) + 1);
     query.push(") r on true order by r.position, r.user_id");
-    let (mut items, checkpoint) =
-        present::<AttendeeRow>(&query.build().fetch_all(&mut *models.connection().await?).await?, "user_id")?;
+    let (mut items, checkpoint) = present::<AttendeeRow>(&query.build().fetch_all(models).await?, "user_id")?;
     let more = items.len() > limit as usize;
     items.truncate(limit as usize);
     let last = items.last().filter(|_| more);

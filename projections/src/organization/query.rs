@@ -79,7 +79,7 @@ pub async fn by_id(models: &Models, id: Uuid, reader: Uuid) -> Result<(Option<Or
     .bind(id)
     .bind(partition_of(id, Organizations::PARTITIONS))
     .bind(reader)
-    .fetch_optional(&mut *models.connection().await?)
+    .fetch_optional(models)
     .await?;
     let (mut rows, checkpoint) = present(row.as_slice(), "id")?;
     Ok((rows.pop(), checkpoint))
@@ -120,7 +120,7 @@ pub async fn list_of(
     .bind(user)
     .bind(after.map_or(i64::MAX, |after| after.0))
     .bind(i64::from(limit) + 1)
-    .fetch_all(&mut *models.connection().await?)
+    .fetch_all(models)
     .await?;
     let (mut items, checkpoint) = present::<OrganizationRow>(&rows, "id")?;
     let more = items.len() > limit as usize;
@@ -185,7 +185,7 @@ pub async fn members(
     .bind(partition_of(id, Organizations::PARTITIONS))
     .bind(after.map_or(0, |after| after.0))
     .bind(i64::from(limit) + 1)
-    .fetch_all(&mut *models.connection().await?)
+    .fetch_all(models)
     .await?;
     let (mut items, checkpoint) = present::<MemberRow>(&rows, "user_id")?;
     let more = items.len() > limit as usize;

@@ -154,7 +154,7 @@ pub async fn by_id(models: &Models, id: Uuid, reader: Uuid) -> Result<(Option<Po
     .bind(id)
     .bind(partition_of(id, Posts::PARTITIONS))
     .bind(reader)
-    .fetch_optional(&mut *models.connection().await?)
+    .fetch_optional(models)
     .await?;
     one(row.as_ref())
 }
@@ -219,7 +219,7 @@ pub async fn list(
     }
     query.push(format!(" order by {column} desc, id desc limit ")).push_bind(i64::from(limit) + 1);
     query.push(format!(") p on true order by p.{column} desc, p.id desc"));
-    let (mut items, checkpoint) = many::<PostRow>(&query.build().fetch_all(&mut *models.connection().await?).await?)?;
+    let (mut items, checkpoint) = many::<PostRow>(&query.build().fetch_all(models).await?)?;
     let more = items.len() > limit as usize;
     items.truncate(limit as usize);
     let last = items.last().filter(|_| more);
@@ -271,8 +271,7 @@ pub async fn comments(
     }
     query.push(" order by created_at, id limit ").push_bind(i64::from(limit) + 1);
     query.push(") m on true order by m.created_at, m.id");
-    let (mut items, checkpoint) =
-        many::<CommentRow>(&query.build().fetch_all(&mut *models.connection().await?).await?)?;
+    let (mut items, checkpoint) = many::<CommentRow>(&query.build().fetch_all(models).await?)?;
     let more = items.len() > limit as usize;
     items.truncate(limit as usize);
     let last = items.last().filter(|_| more);
@@ -290,7 +289,7 @@ pub async fn comment(models: &Models, id: Uuid) -> Result<(Option<CommentRow>, u
          left join post.comments m on m.id = $1",
     )
     .bind(id)
-    .fetch_optional(&mut *models.connection().await?)
+    .fetch_optional(models)
     .await?;
     one(row.as_ref())
 }
