@@ -73,6 +73,9 @@ async fn answer(app: &App, next: Next, request: Request, info: &RequestInfo, rou
     }
     match app.admission().admit(&request) {
         Ok(place) => {
+            if !request.uri().path().starts_with("/api/auth/") {
+                app.auth().passwords.note_other();
+            }
             let response = run(serve(app, next, request, info), app.request_timeout()).await;
             place.hold(logged(response, info, route))
         }

@@ -57,6 +57,8 @@ enum Section {
     Write,
     /// Commands and queries over HTTP.
     Http,
+    /// Commands over HTTP while others log in.
+    LogIns,
     /// Relay, projections, rebuild, latency until visible.
     Read,
     /// Starting.
@@ -83,6 +85,9 @@ async fn main() {
     }
     if wanted(Section::Http) {
         sections::http::measure(&mut report, &servers, pace).await;
+    }
+    if wanted(Section::LogIns) {
+        sections::log_ins::measure(&mut report, &servers, pace).await;
     }
     if wanted(Section::Read) {
         sections::read::measure(&mut report, &servers, pace).await;

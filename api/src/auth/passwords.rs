@@ -1,19 +1,22 @@
 //! Passwords: what they must be, and their hashes.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread::available_parallelism;
+use std::time::{Duration, Instant};
 
 use argon2::password_hash::{self, PasswordHasher, PasswordVerifier, phc::PasswordHash};
 use argon2::{Algorithm, Argon2, Params, Version};
 use domain::FieldError;
+use rustix::time::{ClockId, clock_gettime};
 use tokio::sync::{Semaphore, oneshot};
 
 use crate::problem::{Problem, codes};
 
 const SHORTEST: usize = 8;
 const LONGEST_BYTES: usize = 256;
-/// Hashes that wait for a core, at most; beyond them nobody waits.
+/// Hashes that wait for a thread, at most; beyond them nobody waits.
 const QUEUE: usize = 64;
 /// A hash that no password has, and that takes as long to compare with as any of ours.
 const NOBODY: &str = "$argon2id$v=19$m=19456,t=2,p=1$bm9ib2R5J3Mgc2FsdA$JxkyYj0EKLZv3uFLN1p3nhR7bA8kmqEw3nnb7qZ8c0s";
@@ -28,30 +31,44 @@ pub const BCRYPT: &str = "$2";
 const MOST_BCRYPT: u32 = 15;
 const MOST_ARGON2: (u32, u32, u32) = (262_144, 10, 8);
 
-/// How far hashing stands back when there is other work: a flood of log-ins takes what is left over, and a tenth.
+/// How far hashing stands back when there is other work in this process.
 #[cfg(target_os = "linux")]
-const NICENESS: i32 = 10;
+const NICENESS: i32 = 19;
+/// A hash that took so many times as long as it was at work had to share its core: with Postgres, which no niceness of
+/// ours reaches where each service has its own share, or with anybody else.
+const CROWDED: f64 = 1.1;
+/// How many other requests must have come meanwhile for hashing to be in their way.
+const BUSY: u64 = 8;
+/// How long hashing then rests, in times that it took.
+const REST: u32 = 8;
 
 type Job = Box<dyn FnOnce() + Send>;
 
-/// Hashes passwords, no more at once than there are cores, on threads of its own.
+/// Hashes passwords on half of the cores at most, on threads of its own that rest while they are in the way of others.
 #[derive(Clone)]
 pub struct Passwords {
     jobs: mpsc::Sender<Job>,
     queue: Arc<Semaphore>,
+    /// Other requests, so far.
+    others: Arc<AtomicU64>,
 }
 
 impl Passwords {
     /// Ready to hash.
     pub fn new() -> Self {
-        let cores = available_parallelism().map_or(1, usize::from);
+        let threads = (available_parallelism().map_or(1, usize::from) / 2).max(1);
         let (jobs, waiting) = mpsc::channel::<Job>();
-        let waiting = Arc::new(Mutex::new(waiting));
-        for _ in 0..cores {
-            let waiting = waiting.clone();
-            std::thread::spawn(move || hash_by_turns(&waiting));
+        let (waiting, others) = (Arc::new(Mutex::new(waiting)), Arc::new(AtomicU64::new(0)));
+        for _ in 0..threads {
+            let (waiting, others) = (waiting.clone(), others.clone());
+            std::thread::spawn(move || hash_by_turns(&waiting, &others));
         }
-        Self { jobs, queue: Arc::new(Semaphore::new(cores + QUEUE)) }
+        Self { jobs, queue: Arc::new(Semaphore::new(threads + QUEUE)), others }
+    }
+
+    /// Counts a request that is not about passwords.
+    pub fn note_other(&self) {
+        self.others.fetch_add(1, Ordering::Relaxed);
     }
 
     /// The hash of a password, as a PHC string.
@@ -105,18 +122,30 @@ impl Passwords {
 }
 
 /// One thread's life: it ends when nobody has passwords any more.
-fn hash_by_turns(waiting: &Mutex<mpsc::Receiver<Job>>) {
+fn hash_by_turns(waiting: &Mutex<mpsc::Receiver<Job>>, others: &AtomicU64) {
     // On Linux it is of this thread alone. Where it is not allowed, hashing competes with the rest.
     #[cfg(target_os = "linux")]
     rustix::process::setpriority_process(None, NICENESS).ok();
     loop {
         let job = waiting.lock().unwrap_or_else(PoisonError::into_inner).recv();
+        let (began, worked, before) = (Instant::now(), work_of_this_thread(), others.load(Ordering::Relaxed));
         match job {
             // Whoever waits for a job that panicked hears that it is gone.
             Ok(job) => drop(catch_unwind(AssertUnwindSafe(job))),
             Err(_) => return,
         }
+        let (took, worked) = (began.elapsed(), work_of_this_thread().saturating_sub(worked));
+        let meanwhile = others.load(Ordering::Relaxed) - before;
+        if meanwhile >= BUSY && took > worked.mul_f64(CROWDED) {
+            std::thread::sleep(took * REST);
+        }
     }
+}
+
+/// How long a core has worked for this thread.
+fn work_of_this_thread() -> Duration {
+    let worked = clock_gettime(ClockId::ThreadCPUTime);
+    Duration::try_from(worked).unwrap_or_default()
 }
 
 /// argon2id with the least memory and time that OWASP recommends.

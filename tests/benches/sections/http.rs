@@ -19,9 +19,6 @@ const CONNECTIONS: [usize; 4] = [1, 8, 32, 64];
 /// At which the goals are judged.
 const JUDGED: usize = 32;
 const ACCOUNTS: usize = 64;
-/// Connections that send commands while others log in, and how many log in at once: more than can be hashed for.
-const BESIDE_LOG_INS: [usize; 2] = [8, 32];
-const LOG_INS: usize = 16;
 const CRUD: &str = "bare axum + sqlx CRUD";
 const STOCK: &str = "axum over stock cqrs-es";
 const SELECT: &str = "bare handler, plain SELECT";
@@ -41,9 +38,6 @@ pub async fn measure(report: &mut Report, servers: &Servers, pace: Pace) {
         let round = Round { connections, time, rounds: pace.rounds };
         targets.commands(report, round).await;
         targets.queries(report, round).await;
-    }
-    for connections in BESIDE_LOG_INS {
-        targets.beside_log_ins(report, Round { connections, time: pace.time * 2, rounds: pace.rounds }).await;
     }
     memory(report, idle, ours.memory());
     peers.stop().await;
@@ -89,15 +83,6 @@ impl Targets {
             }
             report.rates("the same", us, STOCK, stock, None);
         }
-    }
-
-    async fn beside_log_ins(&self, report: &mut Report, round: Round) {
-        let alone = || self.ours.run_and_settle(Operation::Edit, round);
-        let beside = || self.ours.run_beside_log_ins(Operation::Edit, round, LOG_INS);
-        let [alone, beside] = in_turns(round.rounds, [&alone, &beside]).await;
-        let what = format!("p99 of edits while people log in, {}", counted(round.connections, "connection"));
-        let goal = Goal::at_most("log-ins", 1.25, "", beside.p99.as_secs_f64() / alone.p99.as_secs_f64());
-        report.latencies(&what, beside.p99, "the same while nobody does", alone.p99, Some(goal));
     }
 
     async fn queries(&self, report: &mut Report, round: Round) {

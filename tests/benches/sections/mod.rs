@@ -1,6 +1,7 @@
 //! What is measured, by and by.
 
 pub mod http;
+pub mod log_ins;
 pub mod read;
 pub mod start;
 pub mod write;
