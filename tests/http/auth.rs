@@ -317,3 +317,20 @@ async fn several_nodes_agree_on_who_may_come_in() {
     eve.post("/api/auth/logout", json!({})).await.expect(204);
     eventually("logged out elsewhere", || async { second.get("/api/users/me").await.status == 401 }).await;
 }
+
+#[tokio::test]
+async fn a_password_that_everybody_guesses_first_is_refused_wherever_one_is_chosen() {
+    let (_, ada) = super::account().await;
+    let email = format!("{}@capitune.test", uuid::Uuid::now_v7().simple());
+    for breached in ["password", "12345678", "iloveyou"] {
+        let body = json!({ "email": email, "password": breached, "name": "Ada" });
+        let refused = nobody().await.post("/api/auth/register", body).await.expect_problem(422, "account.invalid");
+        assert_eq!(refused.body["errors"][0]["code"], "password.breached");
+        let body = json!({ "currentPassword": PASSWORD, "newPassword": breached });
+        let refused = ada.put("/api/users/me/password", body).await.expect_problem(422, "account.invalid");
+        assert_eq!(refused.body["errors"][0]["pointer"], "/newPassword");
+    }
+    let long = format!("{} ünïcödé", "x".repeat(100));
+    let body = json!({ "email": email, "password": long, "name": "Ada" });
+    nobody().await.post("/api/auth/register", body).await.expect(201);
+}

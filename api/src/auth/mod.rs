@@ -38,7 +38,9 @@ pub use guesses::Guesses;
 pub use jwt::{Jwk, LIFETIME};
 pub use login::{Proof, check_password, log_in, prove_again};
 pub use opaque::{sealed, stream};
-pub use passwords::{Passwords, StandIn, check as check_new_password, is_importable};
+pub use passwords::{
+    Passwords, StandIn, check as check_password_length, check_chosen as check_new_password, is_importable,
+};
 pub use registration::{Registration, open_verified_account, register};
 pub use scope::Scope;
 pub use second_factors::{Enrolment, SecondFactors};

@@ -11,11 +11,16 @@ use argon2::{Algorithm, Argon2, Params, Version};
 use domain::FieldError;
 use rustix::time::{ClockId, clock_gettime};
 use tokio::sync::{Semaphore, oneshot};
+use zxcvbn::zxcvbn;
 
 use crate::problem::{Problem, codes};
 
 const SHORTEST: usize = 8;
 const LONGEST_BYTES: usize = 256;
+/// A password is refused that would be among the first so many guesses: more than the waits between wrong ones leave to
+/// anybody in days. Longer ones are not.
+const GUESSED: u64 = 500;
+const GUESSED_LENGTH: usize = 40;
 /// Hashes that wait for a thread, at most; beyond them nobody waits.
 const QUEUE: usize = 64;
 /// A hash that no password has, and that takes as long to compare with as any of ours.
@@ -208,6 +213,16 @@ pub fn check(errors: &mut Vec<FieldError>, pointer: &str, password: &str) {
     }
 }
 
+/// As [`check`], and that the password is none of the first that anybody guesses.
+pub fn check_chosen(errors: &mut Vec<FieldError>, pointer: &str, password: &str) {
+    let before = errors.len();
+    check(errors, pointer, password);
+    if errors.len() == before && password.len() <= GUESSED_LENGTH && zxcvbn(password, &[]).guesses() < GUESSED {
+        let detail = "is one of the first that anybody guesses, and was found in many breaches";
+        errors.push(FieldError::new(pointer, "password.breached", detail));
+    }
+}
+
 /// Whether a password is so long that it cannot be anybody's.
 pub fn is_too_long(password: &str) -> bool {
     password.len() > LONGEST_BYTES
@@ -268,12 +283,19 @@ mod tests {
     fn a_password_is_neither_short_nor_endless() {
         let refused = |password: &str| {
             let mut errors = Vec::new();
-            check(&mut errors, "/password", password);
+            check_chosen(&mut errors, "/password", password);
             errors.first().map(|error| error.code.clone())
         };
         assert_eq!(refused("1234567").as_deref(), Some("field.too_short"));
         assert_eq!(refused("mot de passe très long et accentué"), None);
         assert_eq!(refused(&"x".repeat(256)), None);
         assert_eq!(refused(&"x".repeat(10_000)).as_deref(), Some("field.too_long"));
+        for known in ["password", "12345678", "iloveyou", "qwertyuiop", "password1", "Password"] {
+            assert_eq!(refused(known).as_deref(), Some("password.breached"), "{known}");
+        }
+        for fine in ["correct horse battery staple", "a password for tests", "Tr0ub4dor&3", "日本語のパスワード"]
+        {
+            assert_eq!(refused(fine), None, "{fine}");
+        }
     }
 }

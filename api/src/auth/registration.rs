@@ -8,7 +8,7 @@ use domain::{Actor, Aggregate, Rejection, Role};
 use event_store::Claim;
 use uuid::Uuid;
 
-use super::{ADDRESS, address_hash, check_new_password};
+use super::{ADDRESS, address_hash, check_new_password, check_password_length};
 use crate::app::App;
 use crate::error::{command_problem, rejection_problem};
 use crate::problem::{Problem, codes};
@@ -107,7 +107,9 @@ impl Registration {
             _ => Vec::new(),
         };
         if let Some(password) = &self.password {
-            check_new_password(&mut errors, "/password", password);
+            // Who runs the instance may have reasons of their own.
+            let check = if self.first_admin { check_password_length } else { check_new_password };
+            check(&mut errors, "/password", password);
         }
         if errors.is_empty() { Ok(()) } else { Err(Problem::new(&codes::ACCOUNT_INVALID).with_errors(errors)) }
     }
