@@ -2,7 +2,9 @@
 
 use crate::support::proxy::{Cut, Proxy};
 use crate::support::{Node, context_with_key, create, database_url, whole_log};
+use commands::CommandError;
 use domain::dossier::Dossier;
+use event_store::StoreError;
 use uuid::Uuid;
 
 async fn lose(what: Cut) {
@@ -74,4 +76,15 @@ async fn a_command_that_timed_out_is_settled_later_by_its_key() {
     let settled = node.commands.execute::<Dossier>(Uuid::now_v7(), create(&owner), again).await.unwrap();
     assert_eq!(settled.id, id, "the first attempt was applied and is what the key answers with");
     assert_eq!(whole_log(&node.store).await.len(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_command_whose_time_was_over_before_it_began_is_known_not_to_be_applied() {
+    let node = Node::start(&database_url().await).await;
+    let owner = node.applicant().await;
+    let mut context = context_with_key(&owner, "too-late");
+    context.deadline = tokio::time::Instant::now();
+    let late = node.commands.execute::<Dossier>(Uuid::now_v7(), create(&owner), context).await;
+    assert!(matches!(late, Err(CommandError::Store(StoreError::Unavailable(_)))), "{late:?}");
+    assert!(whole_log(&node.store).await.is_empty());
 }

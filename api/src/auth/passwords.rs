@@ -11,6 +11,7 @@ use argon2::{Algorithm, Argon2, Params, Version};
 use domain::FieldError;
 use rustix::time::{ClockId, clock_gettime};
 use tokio::sync::{Semaphore, oneshot};
+use tokio::time::timeout;
 use zxcvbn::zxcvbn;
 
 use crate::problem::{Problem, codes};
@@ -36,16 +37,21 @@ pub const BCRYPT: &str = "$2";
 const MOST_BCRYPT: u32 = 15;
 const MOST_ARGON2: (u32, u32, u32) = (262_144, 10, 8);
 
-/// How far hashing stands back when there is other work in this process.
+/// How far hashing stands back when there is other work in this process: it gets a tenth of what that gets, so that even
+/// on a crowded machine a hash ends.
 #[cfg(target_os = "linux")]
-const NICENESS: i32 = 19;
+const NICENESS: i32 = 10;
 /// A hash that took so many times as long as it was at work had to share its core: with Postgres, which no niceness of
 /// ours reaches where each service has its own share, or with anybody else.
 const CROWDED: f64 = 1.1;
 /// How many other requests must have come meanwhile for hashing to be in their way.
 const BUSY: u64 = 8;
-/// How long hashing then rests, in times that it took.
+/// How long hashing then rests, in times that it took, and at most: one that took long because nothing was left for it
+/// has stood back already.
 const REST: u32 = 8;
+const LONGEST_REST: Duration = Duration::from_millis(500);
+/// How long anybody waits for a hash.
+const PATIENCE: Duration = Duration::from_secs(8);
 
 type Job = Box<dyn FnOnce() + Send>;
 
@@ -79,7 +85,7 @@ impl Passwords {
     /// The hash of a password, as a PHC string.
     ///
     /// # Errors
-    /// A 503 when too many wait already.
+    /// A 503 when too many wait already, or it took too long.
     pub async fn hash(&self, password: String) -> Result<String, Problem> {
         let hash = move || Ok(argon2()?.hash_password(password.as_bytes())?.to_string());
         self.run(hash).await
@@ -89,7 +95,7 @@ impl Passwords {
     /// that stands in.
     ///
     /// # Errors
-    /// A 503 when too many wait already.
+    /// A 503 when too many wait already, or it took too long.
     pub async fn verify(&self, password: String, hash: Option<String>, stand_in: StandIn) -> Result<bool, Problem> {
         self.run(move || {
             let known = hash.is_some();
@@ -115,11 +121,14 @@ impl Passwords {
         let place = self.queue.clone().try_acquire_owned().map_err(|_| busy())?;
         let (done, result) = oneshot::channel();
         let job = move || {
-            done.send(work()).ok();
+            if !done.is_closed() {
+                done.send(work()).ok();
+            }
             drop(place);
         };
         self.jobs.send(Box::new(job)).map_err(|_| internal())?;
-        result.await.map_err(|_| internal())?.map_err(|error| {
+        let result = timeout(PATIENCE, result).await.map_err(|_| busy())?;
+        result.map_err(|_| internal())?.map_err(|error| {
             tracing::error!(%error, "a password could not be hashed");
             internal()
         })
@@ -142,7 +151,7 @@ fn hash_by_turns(waiting: &Mutex<mpsc::Receiver<Job>>, others: &AtomicU64) {
         let (took, worked) = (began.elapsed(), work_of_this_thread().saturating_sub(worked));
         let meanwhile = others.load(Ordering::Relaxed) - before;
         if meanwhile >= BUSY && took > worked.mul_f64(CROWDED) {
-            std::thread::sleep(took * REST);
+            std::thread::sleep((took * REST).min(LONGEST_REST));
         }
     }
 }

@@ -82,6 +82,9 @@ impl Appender {
 
     pub(crate) async fn enqueue(&self, append: Append) -> Result<PendingAppend, StoreError> {
         let deadline = append.deadline;
+        if deadline <= Instant::now() {
+            return Err(StoreError::Unavailable("the deadline passed before the append".to_owned()));
+        }
         let (reply, receiver) = oneshot::channel();
         let unavailable = || StoreError::Unavailable("the append queue is full".to_owned());
         let sent = timeout_at(deadline, self.queue.send(Queued { append, reply })).await;
