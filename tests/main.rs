@@ -4,6 +4,7 @@
 #![allow(missing_docs, reason = "a test is a sentence")]
 
 mod architecture;
+mod audit;
 mod commands;
 mod cqrs_es;
 mod crashes;

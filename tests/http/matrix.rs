@@ -28,7 +28,7 @@ use On::*;
 
 /// `+` done, or refused for another reason than who asks; `F` forbidden (403); `-` hidden (404). The last column is its
 /// owner, an applicant; `.` where there is none.
-const MATRIX: [(&str, &str, On, &str, char); 68] = [
+const MATRIX: [(&str, &str, On, &str, char); 72] = [
     ("GET", "/api/dossiers", Nothing, "+++++++", '.'),
     ("POST", "/api/dossiers", Nothing, "+++++++", '.'),
     ("GET", "/api/dossiers/{id}", Dossier, "-++---+", '+'),
@@ -91,6 +91,10 @@ const MATRIX: [(&str, &str, On, &str, char); 68] = [
     ("DELETE", "/api/admin/users/{id}/erasure", Account, "FFFFFF+", 'F'),
     ("POST", "/api/admin/users/{id}/erasure/approve", Account, "FFFFFF+", 'F'),
     ("GET", "/api/audit/events", Nothing, "FF+FFFF", '.'),
+    ("GET", "/api/audit/head", Nothing, "FF+FFFF", '.'),
+    ("GET", "/api/audit/keys", Nothing, "FF+FFFF", '.'),
+    ("GET", "/api/audit/proofs/inclusion", Nothing, "FF+FFFF", '.'),
+    ("GET", "/api/audit/proofs/consistency", Nothing, "FF+FFFF", '.'),
     ("GET", "/api/audit/accesses", Nothing, "FF+FFFF", '.'),
     ("GET", "/api/analytics/{readModel}", Nothing, "FFF+FF+", '.'),
     ("GET", "/api/analytics/changes", Nothing, "FFF+FF+", '.'),

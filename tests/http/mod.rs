@@ -14,6 +14,7 @@ mod browser_session;
 mod conventions;
 mod cors;
 mod dossiers;
+mod evidence;
 mod export;
 mod history;
 mod hostile;

@@ -55,6 +55,20 @@ pub enum CliError {
         /// What the system answered.
         source: io::Error,
     },
+    /// The log is not what was signed.
+    #[error("the log is not as it was recorded")]
+    Tampered,
+    /// Nothing is sealed yet.
+    #[error("no tree head is signed yet: the process with the role `relay` signs one a second after an event")]
+    NothingSealed,
+    /// A kept head cannot be used.
+    #[error("{file} holds no signed tree head: {reason}")]
+    KeptHead {
+        /// The file.
+        file: String,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// A file or the terminal cannot be written to.
     #[error(transparent)]
     Io(#[from] io::Error),
@@ -76,7 +90,11 @@ impl CliError {
     /// 2 for what the operator got wrong, 1 for everything else.
     pub fn exit_code(&self) -> u8 {
         match self {
-            Self::Config(_) | Self::Unsupported(_) | Self::UnknownProjection(_) | Self::NoDossier(_) => 2,
+            Self::Config(_)
+            | Self::Unsupported(_)
+            | Self::UnknownProjection(_)
+            | Self::NoDossier(_)
+            | Self::KeptHead { .. } => 2,
             _ => 1,
         }
     }

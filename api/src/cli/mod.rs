@@ -1,5 +1,6 @@
 //! The command line: which role of the system to run, and tools beside it.
 
+mod audit;
 mod connection;
 mod ending;
 mod error;
@@ -69,6 +70,9 @@ enum Command {
         /// One JSON object per line: email, name, passwordHash (bcrypt or argon2id), locale, emailVerified
         file: PathBuf,
     },
+    /// Prove that the log is as it was recorded
+    #[command(subcommand)]
+    Audit(audit::Audit),
     /// Print what became of a dossier, with personal values opened
     History {
         /// The dossier's id
@@ -114,6 +118,7 @@ async fn execute(arguments: Arguments) -> Result<(), CliError> {
         Some(Command::Rewrap) => rewrap::run(&configured()?).await,
         Some(Command::RotateSigningKey { stolen }) => rotate::run(&configured()?, stolen).await,
         Some(Command::ImportAccounts { file }) => import::run(&configured()?, &file).await,
+        Some(Command::Audit(audit)) => audit::run(&configured()?, audit).await,
         Some(Command::History { id, json }) => history::run(&configured()?, id, json).await,
         Some(Command::Demo { dossiers }) => demo::run(&configured()?, dossiers).await,
         Some(Command::Config { markdown }) => settings::print(markdown),

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 
 use axum::Router;
 use axum::routing::get;
+use event_store::audit::Sealer;
 use metrics_exporter_prometheus::PrometheusHandle;
 use projections::mail::Mails;
 use projections::{Projection, Projections, ReadPositions, Relay};
@@ -64,6 +65,7 @@ impl Roles {
 pub struct System {
     embedded: Option<Embedded>,
     relay: Option<Relay>,
+    sealer: Option<JoinHandle<()>>,
     projections: Option<Projections>,
     mail: Option<JoinHandle<()>>,
     servers: Vec<JoinHandle<()>>,
@@ -94,6 +96,9 @@ impl System {
         let database = connection.database.clone();
         let positions = ReadPositions::start(&database, background.clone());
         let relay = roles.relay.then(|| Relay::start(store.clone(), &database, bus.clone(), background.clone()));
+        // Whoever carries the log out seals it, too.
+        let sealer =
+            roles.relay.then(|| tokio::spawn(Sealer::new(store.clone()).run(background.clone().cancelled_owned())));
         let mailbox = match &transport {
             Some(Transport::Mailbox(mailbox)) => Some(mailbox.clone()),
             _ => None,
@@ -108,7 +113,7 @@ impl System {
             Projections::start(&roles.projections, &store, &database, bus, positions, background.clone())
         });
         let (embedded, servers) = (connection.embedded.take(), Vec::new());
-        let mut system = Self { embedded, relay, projections, mail, servers, stop, background };
+        let mut system = Self { embedded, relay, sealer, projections, mail, servers, stop, background };
         if let Some(address) = config.metrics_listen {
             let (listener, _) = listen(address).await?;
             system.serve(listener, metrics_router(metrics.clone()));
@@ -177,6 +182,9 @@ impl System {
         }
         if let Some(relay) = self.relay {
             relay.stopped().await;
+        }
+        if let Some(sealer) = self.sealer {
+            sealer.await.ok();
         }
         if let Some(embedded) = self.embedded {
             embedded.stop().await;

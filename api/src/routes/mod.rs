@@ -11,6 +11,7 @@ mod avatar;
 mod browser_session;
 pub mod dossier;
 mod erasure;
+mod evidence;
 mod export;
 mod jwks;
 mod live;
@@ -60,6 +61,7 @@ fn routes() -> OpenApiRouter<App> {
         .merge(live::router())
         .merge(organization::router())
         .merge(audit::router())
+        .merge(evidence::router())
         .merge(accesses::router())
         .merge(analytics::router())
         .merge(admin::router())

@@ -3,6 +3,7 @@
 
 mod append;
 mod appender;
+pub mod audit;
 mod batch;
 pub mod database;
 mod erasures;

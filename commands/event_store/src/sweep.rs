@@ -1,4 +1,4 @@
-//! Sweeping away what was kept for a while: markers of batches, and answers under idempotency keys.
+//! Sweeping away what was kept for a while: markers of batches, answers under idempotency keys, and most signed heads.
 
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -14,11 +14,13 @@ const EVERY: Duration = Duration::from_secs(300);
 const BATCHES_KEPT: Duration = Duration::from_secs(3600);
 /// Clients are promised a day.
 const ANSWERS_KEPT: Duration = Duration::from_secs(48 * 3600);
+/// For how long every signed head is kept; of those before, the last of each hour.
+const HEADS_KEPT: Duration = Duration::from_secs(7 * 24 * 3600);
 /// Rows deleted by one statement, at most, so that none holds locks for long.
 const CHUNK: i64 = 10_000;
 
 impl EventStore {
-    /// Deletes the markers of batches and the answers under idempotency keys that are past their time.
+    /// Deletes the markers of batches, the answers under idempotency keys and the signed heads that are past their time.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`] when the database does not answer.
@@ -37,7 +39,7 @@ pub(crate) fn keep_swept(store: &Arc<Inner>) {
             tick.tick().await;
             let Some(writes) = store.upgrade().map(|store| store.writes.clone()) else { return };
             if let Err(error) = sweep(&writes).await {
-                tracing::warn!(%error, "old batches and answers could not be swept; trying again later");
+                tracing::warn!(%error, "old batches, answers and heads could not be swept; trying again later");
             }
         }
     });
@@ -55,5 +57,12 @@ async fn sweep(writes: &PgPool) -> Result<(), StoreError> {
                        where recorded_at < clock_timestamp() - make_interval(secs => $1) order by recorded_at limit $2)";
     let kept = ANSWERS_KEPT.as_secs_f64();
     while sqlx::query(answers).bind(kept).bind(CHUNK).execute(writes).await?.rows_affected() > 0 {}
+    let heads = "delete from audit_heads where size in (
+                     select size from (
+                         select size, lead(signed_at) over (order by size) as next, signed_at from audit_heads
+                         where signed_at < clock_timestamp() - make_interval(secs => $1)) as old
+                     where date_trunc('hour', next) = date_trunc('hour', signed_at) limit $2)";
+    let kept = HEADS_KEPT.as_secs_f64();
+    while sqlx::query(heads).bind(kept).bind(CHUNK).execute(writes).await?.rows_affected() > 0 {}
     Ok(())
 }

@@ -1,0 +1,121 @@
+//! `capitune audit`: whether the log is as it was recorded, and what to keep so that anybody can tell.
+
+use std::path::{Path, PathBuf};
+
+use clap::Subcommand;
+use event_store::audit::{Change, Contradiction, SignedHead, Verified, VerifierKey};
+use indicatif::{ProgressBar, ProgressStyle};
+
+use super::CliError;
+use super::connection::{Connection, Servers};
+use crate::config::Config;
+
+#[derive(Debug, Subcommand)]
+pub enum Audit {
+    /// Compute the tree from the log, and compare it with every signed head
+    Verify {
+        /// A head that was kept elsewhere, as a signed note; may be given several times
+        #[arg(long, value_name = "FILE")]
+        head: Vec<PathBuf>,
+        /// A key that kept heads may be signed with, as `capitune audit keys` prints it: where the master key is not the
+        /// one of that time
+        #[arg(long, value_name = "VERIFIER-KEY", value_parser = str::parse::<VerifierKey>)]
+        key: Vec<VerifierKey>,
+    },
+    /// Print the newest head, as a signed note, to be kept elsewhere
+    Head,
+    /// Print the keys that heads are signed with
+    Keys,
+    /// Sign heads with a new key from now on, which the one before it introduces
+    RotateKey,
+}
+
+/// Does what `audit` says.
+///
+/// # Errors
+/// [`CliError::Tampered`] when the log is not as it was recorded, others when that cannot be told.
+pub async fn run(config: &Config, audit: Audit) -> Result<(), CliError> {
+    let kept = match &audit {
+        Audit::Verify { head, .. } => head.iter().map(|file| read_head(file)).collect::<Result<Vec<_>, _>>()?,
+        _ => Vec::new(),
+    };
+    let connection = Connection::open(config, Servers::Attached).await?;
+    let store = connection.store(config).await?;
+    match audit {
+        Audit::Verify { key, .. } => {
+            let bar = ProgressBar::new(0).with_style(style());
+            let progress = |done, total| {
+                bar.set_length(total);
+                bar.set_position(done);
+            };
+            let verified = store.verify_log(&kept, &key, progress).await?;
+            bar.finish_and_clear();
+            tell(&verified);
+            return if verified.is_intact() { Ok(()) } else { Err(CliError::Tampered) };
+        }
+        Audit::Head => print!("{}", store.tree_head().await?.ok_or(CliError::NothingSealed)?.note()),
+        Audit::Keys => {
+            for key in store.tree_keys().await? {
+                println!("{}", key.key);
+            }
+        }
+        Audit::RotateKey => println!("{}", store.rotate_tree_key().await?),
+    }
+    Ok(())
+}
+
+fn read_head(file: &Path) -> Result<SignedHead, CliError> {
+    let told = |reason: String| CliError::KeptHead { file: file.display().to_string(), reason };
+    let note = std::fs::read_to_string(file).map_err(|error| told(error.to_string()))?;
+    note.parse().map_err(|error: event_store::audit::NotAHead| told(error.to_string()))
+}
+
+fn tell(verified: &Verified) {
+    let Verified { events, sealed, heads, changes, more, contradictions, tree_changed, missing } = verified;
+    println!("{events} events, of which {sealed} are sealed; {heads} heads");
+    for change in changes {
+        println!("{}", change_line(change));
+    }
+    if *more > 0 {
+        println!("… and {more} more");
+    }
+    if *tree_changed {
+        println!("the tree that is kept beside the log was changed: which events were cannot be told one by one");
+    }
+    for contradiction in contradictions {
+        println!("{}", contradiction_line(contradiction));
+    }
+    if let Some(position) = missing {
+        println!("{position}: missing, and no head covers it");
+    }
+    if verified.is_intact() {
+        println!("Everything is as it was recorded.");
+    }
+}
+
+fn change_line(change: &Change) -> String {
+    match change {
+        Change::Edited { position, now } => format!("{position}: edited ({now})"),
+        Change::Removed { position } => format!("{position}: removed"),
+        Change::Inserted { position, now } => format!("{position}: inserted ({now})"),
+        Change::Moved { from, to, now } => format!("{from}: moved to {to} ({now})"),
+    }
+}
+
+fn contradiction_line(contradiction: &Contradiction) -> String {
+    match contradiction {
+        Contradiction::Unsigned { size } => format!("the head of {size} events was not signed by a key of this log"),
+        Contradiction::Foreign { origin } => format!("a kept head is of another log, {origin}"),
+        Contradiction::Truncated { size, log } => {
+            format!("the log was cut off: a head covers {size} events, and there are {log}")
+        }
+        Contradiction::Rewritten { size, agreed } => {
+            format!("history was rewritten between {} and {size}: the signed head of {size} is of another", agreed + 1)
+        }
+    }
+}
+
+fn style() -> ProgressStyle {
+    let template = "{wide_bar} {human_pos}/{human_len} events, {per_sec}, {eta} left";
+    ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar())
+}

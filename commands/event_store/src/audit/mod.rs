@@ -1,0 +1,110 @@
+//! Evidence that recorded history is as it was: a Merkle tree over the log (RFC 9162), signed heads of it, and proofs
+//! that anybody can verify who has kept one. Appending pays nothing for it: the sealer follows the log.
+
+mod alignment;
+mod head;
+mod heads;
+mod keys;
+mod leaf;
+mod sealer;
+mod stored;
+mod tiles;
+mod tree;
+mod verify;
+
+pub use alignment::Change;
+pub use head::{KeyId, NotAHead, SignedHead, TreeHead, VerifierKey};
+pub use keys::{PublishedKey, introduction};
+pub use leaf::StoredEvent;
+pub use sealer::Sealer;
+pub use tree::{Hash, verify_consistency, verify_inclusion};
+pub use verify::{Contradiction, Verified};
+
+use keys::AuditKey;
+use tree::{Frontier, consistency_path, inclusion_path, subtrees};
+
+use crate::{EventStore, StoreError};
+
+impl EventStore {
+    /// The name of this log in its heads, and of the keys that sign them.
+    pub fn audit_origin(&self) -> String {
+        format!("capitune/{}", self.log_id().id)
+    }
+
+    /// The newest signed head; none while nothing is sealed.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the database does not answer.
+    pub async fn tree_head(&self) -> Result<Option<SignedHead>, StoreError> {
+        heads::last(&mut *self.inner.reads.acquire().await?, &self.audit_origin()).await
+    }
+
+    /// The signed head of exactly so many events, when there is one.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the database does not answer.
+    pub async fn tree_head_of(&self, size: u64) -> Result<Option<SignedHead>, StoreError> {
+        heads::of(&mut *self.inner.reads.acquire().await?, &self.audit_origin(), size).await
+    }
+
+    /// The keys that heads are signed with, in order.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the database does not answer.
+    pub async fn tree_keys(&self) -> Result<Vec<PublishedKey>, StoreError> {
+        let mut connection = self.inner.reads.acquire().await?;
+        Ok(keys::publish(&keys::load(&mut connection, self.vault(), &self.audit_origin()).await?))
+    }
+
+    /// Makes a new key, introduced by the one before it: the next head is signed with it.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the database does not answer.
+    pub async fn rotate_tree_key(&self) -> Result<VerifierKey, StoreError> {
+        let mut connection = self.inner.writes.acquire().await?;
+        let key = keys::rotate(&mut connection, self.vault(), &self.audit_origin()).await?;
+        Ok(key.verifier().clone())
+    }
+
+    /// The event at `position`, as it is stored.
+    ///
+    /// # Errors
+    /// [`StoreError::Broken`] when it is not there, [`StoreError::Unavailable`] when the database does not answer.
+    pub async fn stored_event(&self, position: u64) -> Result<StoredEvent, StoreError> {
+        let events =
+            stored::read(&mut *self.inner.reads.acquire().await?, position.saturating_sub(1), position).await?;
+        events.into_iter().next().ok_or_else(|| StoreError::Broken(format!("{position} is missing")))
+    }
+
+    /// The leaf at `position`, and the hashes that prove that it is in the tree of `size` leaves, the nearest first.
+    /// `position` is from 1 to `size`, and that is sealed.
+    ///
+    /// # Errors
+    /// [`StoreError::Broken`] when the tree was tampered with, [`StoreError::Unavailable`] when the database does not
+    /// answer.
+    pub async fn prove_inclusion(&self, position: u64, size: u64) -> Result<(Hash, Vec<Hash>), StoreError> {
+        let index = position - 1;
+        let ranges: Vec<_> = std::iter::once(index..position).chain(inclusion_path(index, size)).collect();
+        let mut hashes = tiles::roots(&mut *self.inner.reads.acquire().await?, &ranges).await?;
+        let leaf = hashes.remove(0);
+        Ok((leaf, hashes))
+    }
+
+    /// The hashes that prove that the tree of `from` leaves is how the tree of `to` leaves began. `from` is no more than
+    /// `to`, and that is sealed.
+    ///
+    /// # Errors
+    /// As [`EventStore::prove_inclusion`].
+    pub async fn prove_consistency(&self, from: u64, to: u64) -> Result<Vec<Hash>, StoreError> {
+        tiles::roots(&mut *self.inner.reads.acquire().await?, &consistency_path(from, to)).await
+    }
+
+    /// The root of the tree of the first `size` events, which are sealed.
+    ///
+    /// # Errors
+    /// As [`EventStore::prove_inclusion`].
+    pub async fn tree_root(&self, size: u64) -> Result<Hash, StoreError> {
+        let roots = tiles::roots(&mut *self.inner.reads.acquire().await?, &subtrees(0..size)).await?;
+        Ok(Frontier::new(size, roots).map_or_else(Hash::of_nothing, |tree| tree.root()))
+    }
+}
