@@ -23,4 +23,5 @@ mod support;
 mod system;
 mod unknown_outcomes;
 mod vault;
+mod witnesses;
 mod workers;

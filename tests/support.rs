@@ -10,6 +10,7 @@ pub mod oidc;
 pub mod people;
 pub mod process;
 pub mod proxy;
+pub mod s3;
 pub mod smtp;
 
 use std::collections::BTreeMap;

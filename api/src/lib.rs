@@ -32,6 +32,7 @@ mod routes;
 mod server;
 mod sweep;
 mod telemetry;
+mod witnesses;
 
 /// Lets everything that speaks TLS do so by ring. To be called once, before any HTTP client is made.
 pub fn install_tls() {

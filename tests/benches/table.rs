@@ -61,6 +61,8 @@ enum Section {
     LogIns,
     /// Relay, projections, rebuild, latency until visible.
     Read,
+    /// Sealing, verifying, proving.
+    Audit,
     /// Starting.
     Start,
 }
@@ -91,6 +93,9 @@ async fn main() {
     }
     if wanted(Section::Read) {
         sections::read::measure(&mut report, &servers, pace).await;
+    }
+    if wanted(Section::Audit) {
+        sections::audit::measure(&mut report, &servers, pace).await;
     }
     if wanted(Section::Start) {
         sections::start::measure(&mut report, &servers, pace).await;

@@ -9,10 +9,12 @@ use indicatif::{ProgressBar, ProgressStyle};
 use super::CliError;
 use super::connection::{Connection, Servers};
 use crate::config::Config;
+use crate::witnesses::kept_heads;
 
 #[derive(Debug, Subcommand)]
 pub enum Audit {
-    /// Compute the tree from the log, and compare it with every signed head
+    /// Compute the tree from the log, and compare it with every signed head, those that stores and directories among the
+    /// witnesses keep included
     Verify {
         /// A head that was kept elsewhere, as a signed note; may be given several times
         #[arg(long, value_name = "FILE")]
@@ -35,7 +37,7 @@ pub enum Audit {
 /// # Errors
 /// [`CliError::Tampered`] when the log is not as it was recorded, others when that cannot be told.
 pub async fn run(config: &Config, audit: Audit) -> Result<(), CliError> {
-    let kept = match &audit {
+    let mut kept = match &audit {
         Audit::Verify { head, .. } => head.iter().map(|file| read_head(file)).collect::<Result<Vec<_>, _>>()?,
         _ => Vec::new(),
     };
@@ -43,6 +45,9 @@ pub async fn run(config: &Config, audit: Audit) -> Result<(), CliError> {
     let store = connection.store(config).await?;
     match audit {
         Audit::Verify { key, .. } => {
+            for place in &config.audit_witnesses {
+                kept.extend(kept_heads(place, &store.audit_origin()).await?);
+            }
             let bar = ProgressBar::new(0).with_style(style());
             let progress = |done, total| {
                 bar.set_length(total);

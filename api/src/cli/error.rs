@@ -10,6 +10,7 @@ use crate::auth::{AuthError, FirstAdminError};
 use crate::config::ConfigError;
 use crate::demo::DemoError;
 use crate::embedded::EmbeddedError;
+use crate::witnesses::WitnessError;
 
 /// Why the binary ends.
 #[derive(Debug, thiserror::Error)]
@@ -69,6 +70,9 @@ pub enum CliError {
         /// What is wrong with it.
         reason: String,
     },
+    /// A witness does not tell what it keeps.
+    #[error("a witness does not tell which heads it keeps: {0}")]
+    Witness(#[from] WitnessError),
     /// A file or the terminal cannot be written to.
     #[error(transparent)]
     Io(#[from] io::Error),

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use axum::Router;
 use axum::routing::get;
 use event_store::audit::Sealer;
+use event_store::{Database, EventStore};
 use metrics_exporter_prometheus::PrometheusHandle;
 use projections::mail::Mails;
 use projections::{Projection, Projections, ReadPositions, Relay};
@@ -20,6 +21,7 @@ use crate::config::{self, Config};
 use crate::embedded::{Embedded, EmbeddedError};
 use crate::invitations::{self, Invitations};
 use crate::mail::{MailSender, Mailbox, Transport, keep_sending};
+use crate::witnesses::Witnesses;
 use crate::{erasure, routes, server, telemetry};
 
 /// What a process does.
@@ -65,9 +67,9 @@ impl Roles {
 pub struct System {
     embedded: Option<Embedded>,
     relay: Option<Relay>,
-    sealer: Option<JoinHandle<()>>,
     projections: Option<Projections>,
-    mail: Option<JoinHandle<()>>,
+    /// What works behind the requests besides.
+    helpers: Vec<JoinHandle<()>>,
     servers: Vec<JoinHandle<()>>,
     /// Ends what answers requests.
     stop: CancellationToken,
@@ -96,24 +98,22 @@ impl System {
         let database = connection.database.clone();
         let positions = ReadPositions::start(&database, background.clone());
         let relay = roles.relay.then(|| Relay::start(store.clone(), &database, bus.clone(), background.clone()));
-        // Whoever carries the log out seals it, too.
-        let sealer =
-            roles.relay.then(|| tokio::spawn(Sealer::new(store.clone()).run(background.clone().cancelled_owned())));
+        let mut helpers = if roles.relay { seal(config, &store, &database, &background) } else { Vec::new() };
         let mailbox = match &transport {
             Some(Transport::Mailbox(mailbox)) => Some(mailbox.clone()),
             _ => None,
         };
-        let mail = transport.filter(|_| roles.projections.contains(&Mails::NAME)).map(|transport| {
+        if let Some(transport) = transport.filter(|_| roles.projections.contains(&Mails::NAME)) {
             let invitations = Invitations::new(database.writes.clone(), mailbox.clone());
             let sender = MailSender::new(&store, &database, invitations, transport, config);
-            keep_sending(sender, background.clone())
-        });
+            helpers.push(keep_sending(sender, background.clone()));
+        }
         let projections = (!roles.projections.is_empty()).then(|| {
             let (bus, positions) = (bus.clone(), positions.clone());
             Projections::start(&roles.projections, &store, &database, bus, positions, background.clone())
         });
         let (embedded, servers) = (connection.embedded.take(), Vec::new());
-        let mut system = Self { embedded, relay, sealer, projections, mail, servers, stop, background };
+        let mut system = Self { embedded, relay, projections, helpers, servers, stop, background };
         if let Some(address) = config.metrics_listen {
             let (listener, _) = listen(address).await?;
             system.serve(listener, metrics_router(metrics.clone()));
@@ -174,22 +174,25 @@ impl System {
         self.stop.cancel();
         futures::future::join_all(self.servers).await;
         self.background.cancel();
-        if let Some(mail) = self.mail {
-            mail.await.ok();
-        }
+        futures::future::join_all(self.helpers).await;
         if let Some(projections) = self.projections {
             projections.stopped().await;
         }
         if let Some(relay) = self.relay {
             relay.stopped().await;
         }
-        if let Some(sealer) = self.sealer {
-            sealer.await.ok();
-        }
         if let Some(embedded) = self.embedded {
             embedded.stop().await;
         }
     }
+}
+
+/// Whoever carries the log out seals it, too, and tells the witnesses.
+fn seal(config: &Config, store: &EventStore, database: &Database, stop: &CancellationToken) -> Vec<JoinHandle<()>> {
+    let sealer = Sealer::new(store.clone()).run(stop.clone().cancelled_owned());
+    let places = config.audit_witnesses.clone();
+    let witnesses = Witnesses::new(store.clone(), database.writes.clone(), places).run(stop.clone());
+    vec![tokio::spawn(sealer), tokio::spawn(witnesses)]
 }
 
 /// How mail leaves, if it does.

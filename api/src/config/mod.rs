@@ -32,6 +32,7 @@ pub use web_origin::{NoWebOrigin, WebOrigin};
 use source::Source;
 
 use crate::mail::{Transport, is_here};
+use crate::witnesses::Place;
 
 /// Every setting of a process, checked.
 #[derive(Debug, Clone)]
@@ -60,6 +61,8 @@ pub struct Config {
     pub public_url: String,
     /// Where people may log in besides here.
     pub oidc_providers: Vec<OidcProvider>,
+    /// Where signed tree heads are kept outside the database.
+    pub audit_witnesses: Vec<Place>,
     /// How many requests are accepted.
     pub rate_limits: RateLimits,
     /// The proxies whose forwarded headers count.
@@ -189,6 +192,7 @@ impl Config {
             mail_from: source.required(&settings::MAIL_FROM, parsed)?,
             public_url: source.required(&settings::PUBLIC_URL, public_url)?,
             oidc_providers: source.optional(&settings::OIDC_PROVIDERS, OidcProvider::parse_all)?.unwrap_or_default(),
+            audit_witnesses: source.optional(&settings::AUDIT_WITNESSES, Place::parse_all)?.unwrap_or_default(),
             rate_limits: RateLimits {
                 auth: source.required(&settings::RATE_LIMIT_AUTH, parsed)?,
                 general: source.required(&settings::RATE_LIMIT_GENERAL, parsed)?,

@@ -125,6 +125,12 @@ pub(super) static OIDC_PROVIDERS: Setting = secret(setting(
     "name=issuer,client id,client secret; several separated by spaces; https://github.com or github+URL for GitHub",
     "the OpenID Connect providers, or GitHub, that people may log in at; they send them back to /api/auth/oidc/NAME/callback",
 ));
+pub(super) static AUDIT_WITNESSES: Setting = secret(setting(
+    "CAPITUNE_AUDIT_WITNESSES",
+    "",
+    "URLs separated by spaces: s3://bucket/prefix (with AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_REGION, AWS_ENDPOINT), file:///directory, https://…",
+    "the places outside the database that keep signed tree heads",
+));
 pub(super) static RATE_LIMIT_AUTH: Setting = setting(
     "CAPITUNE_RATE_LIMIT_AUTH",
     "10",
@@ -199,7 +205,7 @@ static NATS_BIN: Setting = environment_only(setting(
 ));
 
 /// Every setting, in the order in which it is shown.
-pub static SETTINGS: [&Setting; 29] = [
+pub static SETTINGS: [&Setting; 30] = [
     &LISTEN,
     &METRICS_LISTEN,
     &DATA_DIR,
@@ -215,6 +221,7 @@ pub static SETTINGS: [&Setting; 29] = [
     &MAIL_FROM,
     &PUBLIC_URL,
     &OIDC_PROVIDERS,
+    &AUDIT_WITNESSES,
     &RATE_LIMIT_AUTH,
     &RATE_LIMIT_GENERAL,
     &RATE_LIMIT_UPLOAD,

@@ -39,7 +39,7 @@ pub fn router() -> OpenApiRouter<App> {
 /// A signed tree head.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-struct HeadView {
+pub struct HeadView {
     /// How many events it covers.
     size: u64,
     /// The root of the Merkle tree over them, in base64.

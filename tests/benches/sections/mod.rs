@@ -1,5 +1,6 @@
 //! What is measured, by and by.
 
+pub mod audit;
 pub mod http;
 pub mod log_ins;
 pub mod read;

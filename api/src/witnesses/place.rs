@@ -1,0 +1,86 @@
+//! Where heads are kept, as the settings say it.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use object_store::local::LocalFileSystem;
+use object_store::path::Path;
+use object_store::{ObjectStore, parse_url_opts};
+use reqwest::redirect::Policy;
+use reqwest::{Client, Url};
+
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// A place that keeps heads.
+#[derive(Clone)]
+pub enum Place {
+    /// An object store or a directory.
+    Store {
+        /// Where it is.
+        url: Url,
+        /// The store.
+        store: Arc<dyn ObjectStore>,
+        /// Below which heads are kept.
+        prefix: Path,
+    },
+    /// Somebody who is told.
+    Webhook {
+        /// Who.
+        url: Url,
+        /// The way there.
+        client: Client,
+    },
+}
+
+impl Place {
+    /// Reads URLs separated by spaces; none when one of them is none of a place.
+    pub fn parse_all(text: &str) -> Option<Vec<Self>> {
+        text.split_whitespace().map(Self::parse).collect()
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        let url = Url::parse(text).ok()?;
+        match url.scheme() {
+            "https" | "http" => {
+                let client = Client::builder().redirect(Policy::none()).timeout(PATIENCE).build().ok()?;
+                Some(Self::Webhook { url, client })
+            }
+            "file" => {
+                let directory = url.to_file_path().ok()?;
+                std::fs::create_dir_all(&directory).ok()?;
+                let store = LocalFileSystem::new_with_prefix(directory).ok()?;
+                Some(Self::Store { url, store: Arc::new(store), prefix: Path::default() })
+            }
+            "s3" => {
+                let (store, prefix) = parse_url_opts(&url, std::env::vars()).ok()?;
+                Some(Self::Store { url, store: Arc::from(store), prefix })
+            }
+            _ => None,
+        }
+    }
+
+    /// Its address, which may hold secrets.
+    pub fn url(&self) -> &Url {
+        match self {
+            Self::Store { url, .. } | Self::Webhook { url, .. } => url,
+        }
+    }
+
+    /// What it may be called in logs.
+    pub fn name(&self) -> String {
+        let url = self.url();
+        let host = url.host_str().unwrap_or_default();
+        let port = url.port().map(|port| format!(":{port}")).unwrap_or_default();
+        match self {
+            Self::Store { prefix, .. } => format!("{}://{host}/{prefix}", url.scheme()),
+            Self::Webhook { .. } => format!("{}://{host}{port}", url.scheme()),
+        }
+    }
+}
+
+impl fmt::Debug for Place {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.name())
+    }
+}
