@@ -319,9 +319,12 @@ async fn recorded_events_cannot_be_updated_deleted_or_truncated() {
     let url = database_url().await;
     let node = Node::start(&url).await;
     node.store.append(append(Uuid::now_v7(), 0, 1)).await.unwrap().unwrap();
+    let mut owner = PgConnection::connect(&url).await.unwrap();
     for statement in ["update events set payload = '{}'", "delete from events", "truncate events"] {
-        let refused = sqlx::raw_sql(statement).execute(&node.database.writes).await;
+        let refused = sqlx::raw_sql(statement).execute(&mut owner).await;
         assert!(refused.unwrap_err().to_string().contains("never changed"), "{statement}");
+        let refused = sqlx::raw_sql(statement).execute(&node.database.writes).await;
+        assert!(refused.unwrap_err().to_string().contains("permission denied"), "{statement}");
     }
 }
 

@@ -9,6 +9,7 @@ mod commands;
 mod cqrs_es;
 mod crashes;
 mod crate_traps;
+mod database_roles;
 mod erasure;
 mod first_path;
 mod http;

@@ -36,10 +36,8 @@ const STOPPED: Duration = Duration::from_secs(2);
 
 /// Options of a connection whose unqualified names are the tables in `schema`. Its commits need not be waited for:
 /// rows and checkpoint are lost together, and applied again.
-pub(crate) fn options_in(database: &Database, schema: &str) -> PgConnectOptions {
-    database
-        .connect_options()
-        .options([("search_path", format!("{schema},public")), ("synchronous_commit", "off".to_owned())])
+pub(crate) fn options_in(options: PgConnectOptions, schema: &str) -> PgConnectOptions {
+    options.options([("search_path", format!("{schema},public")), ("synchronous_commit", "off".to_owned())])
 }
 
 /// What the projections of one process share.
@@ -104,7 +102,8 @@ impl Runner {
 
     /// Works on one connection until something goes wrong.
     async fn session(&mut self, cancel: &CancellationToken) -> Result<std::convert::Infallible, ProjectionError> {
-        let mut connection = options_in(&self.worker.database, self.definition.schema).connect().await?;
+        let mut connection =
+            options_in(self.worker.database.connect_options(), self.definition.schema).connect().await?;
         self.prepare(&mut connection, cancel).await?;
         self.held = self.read_held(&mut connection).await?;
         let mut leases = self.worker.held.clone();
@@ -258,7 +257,8 @@ impl Runner {
     }
 
     async fn still_stopped(&self, group: &[Held], reason: &str, recorded: &mut bool) -> Result<bool, ProjectionError> {
-        let mut connection = options_in(&self.worker.database, self.definition.schema).connect().await?;
+        let mut connection =
+            options_in(self.worker.database.connect_options(), self.definition.schema).connect().await?;
         if !*recorded {
             checkpoint::fail(&mut connection, self.definition.name, group, reason).await?;
             *recorded = true;

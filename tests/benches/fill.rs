@@ -10,6 +10,7 @@ use domain::{Aggregate, Change, DomainEvent, Metadata, Personal, Role};
 use event_store::{Database, EventStore, StreamId};
 use futures::{StreamExt, stream};
 use sqlx::postgres::PgPoolCopyExt;
+use sqlx::{ConnectOptions, Executor};
 use uuid::Uuid;
 
 use crate::write_side::OWNER;
@@ -39,8 +40,9 @@ pub async fn append(database: &Database, store: &EventStore, events: usize) {
         write(database, block.unwrap()).await;
     }
     // Otherwise Postgres does it by itself, while something is measured.
+    let mut owner = database.owner_options().connect().await.unwrap();
     for upkeep in ["vacuum (analyze) events", "checkpoint"] {
-        sqlx::query(upkeep).execute(&database.writes).await.unwrap();
+        owner.execute(upkeep).await.unwrap();
     }
 }
 

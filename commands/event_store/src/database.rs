@@ -4,14 +4,16 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use sqlx::migrate::{MigrateError, Migrator};
-use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
-use sqlx::{Executor, PgPool};
+use sqlx::postgres::{PgConnectOptions, PgConnection, PgPoolOptions};
+use sqlx::{ConnectOptions, Connection, Executor, PgPool};
 
 use crate::StoreError;
 
 /// Every migration, embedded.
 pub static MIGRATOR: Migrator = sqlx::migrate!("../../migrations");
 
+/// Who writes: a role that owns nothing, and may only add to the log.
+const APPLICATION: &str = "capitune_app";
 /// Who reads the read models.
 const READER: &str = "capitune_reader";
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(2);
@@ -26,7 +28,8 @@ pub struct Database {
     /// For transactions. Rolled back on return: sqlx 0.8 leaves a transaction open when `begin()` is cancelled, and
     /// would hand that connection to the next caller, whose acknowledged write would then vanish.
     pub writes: PgPool,
-    options: PgConnectOptions,
+    application: PgConnectOptions,
+    owner: PgConnectOptions,
 }
 
 impl Database {
@@ -41,11 +44,16 @@ impl Database {
             ("lock_timeout", "5s"),
             ("idle_in_transaction_session_timeout", "10s"),
         ]);
+        // Now, rather than with the first query: the URL may be wrong.
+        options.connect().await?.close().await?;
         let pool = || PgPoolOptions::new().max_connections(connections).acquire_timeout(ACQUIRE_TIMEOUT);
-        let reading = options.clone().options([("default_transaction_read_only", "on"), ("statement_timeout", "10s")]);
-        let reads = pool().test_before_acquire(false).connect_with(reading.clone()).await?;
-        // Lazily, since the first migration makes the role.
-        let models = pool().test_before_acquire(false).connect_lazy_with(reading.options([("role", READER)]));
+        let application = options.clone().options([("role", APPLICATION)]);
+        let read_only = [("default_transaction_read_only", "on"), ("statement_timeout", "10s")];
+        // Lazily, since migrations make the roles.
+        let reading = application.clone().options(read_only);
+        let reads = pool().test_before_acquire(false).connect_lazy_with(reading);
+        let reading = options.clone().options(read_only).options([("role", READER)]);
+        let models = pool().test_before_acquire(false).connect_lazy_with(reading);
         let writes = pool()
             .after_release(|connection, _| {
                 Box::pin(async move {
@@ -53,14 +61,18 @@ impl Database {
                     Ok(true)
                 })
             })
-            .connect_with(options.clone())
-            .await?;
-        Ok(Self { reads, models, writes, options })
+            .connect_lazy_with(application.clone());
+        Ok(Self { reads, models, writes, application, owner: options })
     }
 
     /// How to open a connection of one's own, outside the pools.
     pub fn connect_options(&self) -> PgConnectOptions {
-        self.options.clone()
+        self.application.clone()
+    }
+
+    /// How to open a connection that may make and replace tables, as whoever the URL names.
+    pub fn owner_options(&self) -> PgConnectOptions {
+        self.owner.clone()
     }
 
     /// Applies the migrations that are still to be applied, under a lock that other processes wait for.
@@ -68,6 +80,21 @@ impl Database {
     /// # Errors
     /// [`MigrateError`] when one fails or when an applied one was edited.
     pub async fn migrate(&self) -> Result<(), MigrateError> {
-        MIGRATOR.run(&self.writes).await
+        let mut connection = self.owner.connect().await?;
+        // Whoever may make no tables can work with those there are.
+        if !is_up_to_date(&mut connection).await {
+            MIGRATOR.run(&mut connection).await?;
+        }
+        connection.close().await?;
+        Ok(())
     }
+}
+
+/// Whether exactly these migrations were applied.
+async fn is_up_to_date(connection: &mut PgConnection) -> bool {
+    let applied = "select version, checksum from _sqlx_migrations where success order by version";
+    let applied: Result<Vec<(i64, Vec<u8>)>, _> = sqlx::query_as(applied).fetch_all(connection).await;
+    let Ok(applied) = applied else { return false };
+    let known = MIGRATOR.iter().map(|migration| (migration.version, migration.checksum.as_ref()));
+    applied.iter().map(|(version, checksum)| (*version, checksum.as_slice())).eq(known)
 }

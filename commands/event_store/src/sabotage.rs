@@ -1,6 +1,6 @@
 //! For `make sabotage` alone: positions in the order in which they were asked for, not in that of the commits.
 
-use sqlx::Executor;
+use sqlx::{ConnectOptions, Executor};
 
 use crate::{Database, StoreError};
 
@@ -25,6 +25,6 @@ pub(crate) async fn number_without_the_lock(database: &Database) -> Result<(), S
                 'head := unordered_positions(cardinality(e_command)) - cardinality(e_command);');
             execute append;
         end $$";
-    database.writes.execute(UNORDERED).await?;
+    database.owner_options().connect().await?.execute(UNORDERED).await?;
     Ok(())
 }

@@ -71,7 +71,7 @@ pub(crate) async fn run(
     progress: &Progress,
 ) -> Result<Rebuilt, RebuildError> {
     // The lock lives as long as this connection.
-    let mut lock = database.connect_options().connect().await?;
+    let mut lock = database.owner_options().connect().await?;
     let locked: bool =
         sqlx::query_scalar("select pg_try_advisory_lock(hashtextextended('capitune.rebuild.' || $1, 0))")
             .bind(definition.name)
@@ -105,7 +105,7 @@ async fn build(
     shadow: &Shadow,
     progress: &Progress,
 ) -> Result<Rebuilt, RebuildError> {
-    let mut connection = options_in(database, &shadow.name).connect().await?;
+    let mut connection = options_in(database.owner_options(), &shadow.name).connect().await?;
     drop_schema(&mut connection, &shadow.name).await?;
     drop_schema(&mut connection, &shadow.retired()).await?;
     let rest = shadow.create(&mut connection).await?;
