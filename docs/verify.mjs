@@ -1,7 +1,7 @@
 // Verifies evidence of Capitune without Capitune: node verify.mjs KEY HEAD [PROOF [OLDER-HEAD]]
 //   KEY         a verifier key, as GET /api/audit/keys or `capitune audit keys` tells it
 //   HEAD        a file with a signed head: GET /api/audit/head with Accept: text/plain, or `capitune audit head`
-//   PROOF       a file with an answer of /api/audit/proofs/inclusion or /api/audit/proofs/consistency
+//   PROOF       a file with an answer of /api/audit/proofs/inclusion, or a list of them, or one of …/proofs/consistency
 //   OLDER-HEAD  for the latter, a file with the head that was kept
 import { createHash, createPublicKey, verify } from "node:crypto";
 import { readFileSync } from "node:fs";
@@ -63,33 +63,35 @@ function readEvent(leaf) {
     at += 4 + length;
   }
   const [aggregateType, aggregateId, eventType, schemaVersion, payload, metadata] = texts;
-  const recordedAt = new Date(Number(leaf.readBigInt64BE(33) / 1000n)).toISOString();
-  const [position, version] = [leaf.readBigUInt64BE(1), leaf.readBigUInt64BE(25)].map(Number);
+  const [position, version, at] = [1, 25, 33].map((offset) => Number(leaf.readBigUInt64BE(offset)));
+  const recordedAt = new Date(at / 1000).toISOString();
   return { position, aggregateType, aggregateId, version, eventType, schemaVersion, recordedAt, payload, metadata };
 }
 
-const head = readHead(headFile);
-console.log(`the head of ${head.size} events is signed by ${key.split("+", 2).join("+")}`);
-const proof = proofFile && JSON.parse(readFileSync(proofFile, "utf8"));
-const path = proof?.path.map(decode);
-if (proof?.leaf) {
+function verifyInclusion(head, proof) {
   const event = readEvent(decode(proof.leaf));
   require(BigInt(proof.size) === head.size, "the proof is for another head");
   require(event.position === proof.position, "the proof is for another event");
   const hash = sha256(Buffer.from([0]), decode(proof.leaf));
-  const { newer } = climb(BigInt(proof.position) - 1n, head.size - 1n, hash, path);
+  const { newer } = climb(BigInt(proof.position) - 1n, head.size - 1n, hash, proof.path.map(decode));
   require(newer.equals(head.root), "the event is not under the head");
   console.log(`under it at ${event.position}:`, event);
-} else if (proof) {
-  const older = readHead(olderFile);
+}
+
+function verifyConsistency(head, proof, older) {
   require(BigInt(proof.from) === older.size && BigInt(proof.to) === head.size, "the proof is for other heads");
-  if (older.size === head.size) require(older.root.equals(head.root), "the heads are of different histories");
-  else {
-    let [node, last] = [older.size - 1n, head.size - 1n];
-    const whole = (older.size & node) === 0n;
-    while (node % 2n === 1n) [node, last] = [node / 2n, last / 2n];
-    const grown = climb(node, last, whole ? older.root : path.shift(), path);
-    require(grown.older.equals(older.root) && grown.newer.equals(head.root), "history was rewritten between the heads");
-  }
+  let [node, last, path] = [older.size - 1n, head.size - 1n, proof.path.map(decode)];
+  // What is a complete subtree of the newer tree is where the proof starts from; else that comes first in it.
+  const start = (older.size & node) === 0n || node === last ? older.root : path.shift();
+  while (node % 2n === 1n && node < last) [node, last] = [node / 2n, last / 2n];
+  const grown = node === last ? { older: start, newer: start } : climb(node, last, start, path);
+  require(grown.older.equals(older.root) && grown.newer.equals(head.root), "history was rewritten between the heads");
   console.log(`its history begins with that of the head of ${older.size} events`);
+}
+
+const head = readHead(headFile);
+console.log(`the head of ${head.size} events is signed by ${key.split("+", 2).join("+")}`);
+for (const proof of [].concat(proofFile ? JSON.parse(readFileSync(proofFile, "utf8")) : [])) {
+  if (proof.leaf) verifyInclusion(head, proof);
+  else verifyConsistency(head, proof, readHead(olderFile));
 }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use event_store::audit::SignedHead;
 use projections::{Lagging, ReadError, Scope};
 use tokio::time::{Instant, sleep_until};
 
@@ -12,6 +13,8 @@ use crate::problem::{Problem, codes};
 /// How soon to look again for a position of the log, and how seldom after a while: it may never come.
 const SOONEST: Duration = Duration::from_millis(25);
 const SELDOM: Duration = Duration::from_millis(400);
+/// How often to look whether more is sealed, which happens every second.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
 
 impl App {
     /// Reads a projection at the position that the request asks for, or later.
@@ -38,6 +41,25 @@ impl App {
     /// A 504 when it does not get there in time, a 503 when the database does not answer.
     pub async fn log_head<R>(&self, request: &QueryRequest<R>) -> Result<u64, Problem> {
         self.log_at(request.min_position, request.deadline).await
+    }
+
+    /// The newest signed tree head, once it covers the position `wanted`.
+    ///
+    /// # Errors
+    /// As [`App::log_head`].
+    pub async fn sealed_head(&self, wanted: u64, deadline: Instant) -> Result<SignedHead, Problem> {
+        loop {
+            let head = self.store().tree_head().await?;
+            let reached = head.as_ref().map_or(0, |head| head.head.size);
+            if let Some(head) = head.filter(|head| head.head.size >= wanted) {
+                return Ok(head);
+            }
+            let now = Instant::now();
+            if now >= deadline {
+                return Err(Lagging { reached, wanted }.into());
+            }
+            sleep_until(deadline.min(now + LOOK_EVERY)).await;
+        }
     }
 
     async fn log_at(&self, wanted: u64, deadline: Instant) -> Result<u64, Problem> {

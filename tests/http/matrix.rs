@@ -28,7 +28,7 @@ use On::*;
 
 /// `+` done, or refused for another reason than who asks; `F` forbidden (403); `-` hidden (404). The last column is its
 /// owner, an applicant; `.` where there is none.
-const MATRIX: [(&str, &str, On, &str, char); 72] = [
+const MATRIX: [(&str, &str, On, &str, char); 73] = [
     ("GET", "/api/dossiers", Nothing, "+++++++", '.'),
     ("POST", "/api/dossiers", Nothing, "+++++++", '.'),
     ("GET", "/api/dossiers/{id}", Dossier, "-++---+", '+'),
@@ -47,6 +47,7 @@ const MATRIX: [(&str, &str, On, &str, char); 72] = [
     ("POST", "/api/dossiers/{id}/archive", Dossier, "-+F---F", '+'),
     ("GET", "/api/dossiers/{id}/history", Dossier, "-F+---F", '+'),
     ("GET", "/api/dossiers/{id}/diff", Dossier, "-F+---F", '+'),
+    ("GET", "/api/dossiers/{id}/case-file", Dossier, "-F+---F", 'F'),
     ("GET", "/api/posts", Nothing, "+++++++", '.'),
     ("POST", "/api/posts", Nothing, "+++++++", '.'),
     ("GET", "/api/posts/{id}", Post, "+++++++", '+'),

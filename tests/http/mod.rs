@@ -11,6 +11,7 @@ mod auth;
 mod avatars;
 mod bad_input;
 mod browser_session;
+mod case_file;
 mod conventions;
 mod cors;
 mod dossiers;

@@ -1,13 +1,16 @@
 //! `capitune audit`: whether the log is as it was recorded, and what to keep so that anybody can tell.
 
+use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
+use event_store::EventStore;
 use event_store::audit::{Change, Contradiction, SignedHead, Verified, VerifierKey};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::CliError;
 use super::connection::{Connection, Servers};
+use crate::case_file::{self, VerifiedCase};
 use crate::config::Config;
 use crate::witnesses::kept_heads;
 
@@ -24,6 +27,14 @@ pub enum Audit {
         #[arg(long, value_name = "VERIFIER-KEY", value_parser = str::parse::<VerifierKey>)]
         key: Vec<VerifierKey>,
     },
+    /// Verify a dossier's case file, offline
+    VerifyCase {
+        /// The ZIP file
+        file: PathBuf,
+        /// A key of the log that you know from elsewhere; without one, the file is held against the key that it brings
+        #[arg(long, value_name = "VERIFIER-KEY", value_parser = str::parse::<VerifierKey>)]
+        key: Vec<VerifierKey>,
+    },
     /// Print the newest head, as a signed note, to be kept elsewhere
     Head,
     /// Print the keys that heads are signed with
@@ -37,34 +48,58 @@ pub enum Audit {
 /// # Errors
 /// [`CliError::Tampered`] when the log is not as it was recorded, others when that cannot be told.
 pub async fn run(config: &Config, audit: Audit) -> Result<(), CliError> {
-    let mut kept = match &audit {
-        Audit::Verify { head, .. } => head.iter().map(|file| read_head(file)).collect::<Result<Vec<_>, _>>()?,
-        _ => Vec::new(),
-    };
-    let connection = Connection::open(config, Servers::Attached).await?;
-    let store = connection.store(config).await?;
     match audit {
-        Audit::Verify { key, .. } => {
-            for place in &config.audit_witnesses {
-                kept.extend(kept_heads(place, &store.audit_origin()).await?);
-            }
-            let bar = ProgressBar::new(0).with_style(style());
-            let progress = |done, total| {
-                bar.set_length(total);
-                bar.set_position(done);
-            };
-            let verified = store.verify_log(&kept, &key, progress).await?;
-            bar.finish_and_clear();
-            tell(&verified);
-            return if verified.is_intact() { Ok(()) } else { Err(CliError::Tampered) };
+        Audit::Verify { head, key } => verify(config, &head, &key).await,
+        Audit::VerifyCase { file, key } => verify_case(&file, &key),
+        Audit::Head => {
+            let head = open(config).await?.tree_head().await?.ok_or(CliError::NothingSealed)?;
+            print!("{}", head.note());
+            Ok(())
         }
-        Audit::Head => print!("{}", store.tree_head().await?.ok_or(CliError::NothingSealed)?.note()),
         Audit::Keys => {
-            for key in store.tree_keys().await? {
+            for key in open(config).await?.tree_keys().await? {
                 println!("{}", key.key);
             }
+            Ok(())
         }
-        Audit::RotateKey => println!("{}", store.rotate_tree_key().await?),
+        Audit::RotateKey => {
+            println!("{}", open(config).await?.rotate_tree_key().await?);
+            Ok(())
+        }
+    }
+}
+
+async fn open(config: &Config) -> Result<EventStore, CliError> {
+    Connection::open(config, Servers::Attached).await?.store(config).await
+}
+
+async fn verify(config: &Config, files: &[PathBuf], known: &[VerifierKey]) -> Result<(), CliError> {
+    let mut kept = files.iter().map(|file| read_head(file)).collect::<Result<Vec<_>, _>>()?;
+    let store = open(config).await?;
+    for place in &config.audit_witnesses {
+        kept.extend(kept_heads(place, &store.audit_origin()).await?);
+    }
+    let bar = ProgressBar::new(0).with_style(style());
+    let progress = |done, total| {
+        bar.set_length(total);
+        bar.set_position(done);
+    };
+    let verified = store.verify_log(&kept, known, progress).await?;
+    bar.finish_and_clear();
+    tell(&verified);
+    if verified.is_intact() { Ok(()) } else { Err(CliError::Tampered) }
+}
+
+fn verify_case(file: &Path, known: &[VerifierKey]) -> Result<(), CliError> {
+    let verified = case_file::verify(File::open(file)?, known)?;
+    let VerifiedCase { dossier, events, head, key } = verified;
+    println!(
+        "{events} events of the dossier {dossier}, none missing among them, are under the head of {} events",
+        head.head.size
+    );
+    println!("signed on {} by {key}", head.head.time());
+    if known.is_empty() {
+        println!("The key comes with the file: compare it with one that you know from elsewhere.");
     }
     Ok(())
 }

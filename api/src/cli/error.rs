@@ -7,6 +7,7 @@ use event_store::StoreError;
 use projections::RebuildError;
 
 use crate::auth::{AuthError, FirstAdminError};
+use crate::case_file::CaseError;
 use crate::config::ConfigError;
 use crate::demo::DemoError;
 use crate::embedded::EmbeddedError;
@@ -70,6 +71,9 @@ pub enum CliError {
         /// What is wrong with it.
         reason: String,
     },
+    /// A case file proves nothing.
+    #[error("the case file cannot be relied upon: {0}")]
+    Case(#[from] CaseError),
     /// A witness does not tell what it keeps.
     #[error("a witness does not tell which heads it keeps: {0}")]
     Witness(#[from] WitnessError),

@@ -1,7 +1,5 @@
 //! One's own data, taken out: everything that the system holds about a person, as JSON files in a ZIP.
 
-mod archive;
-
 use axum::body::Body;
 use domain::Aggregate;
 use domain::comment::Comment;
@@ -20,10 +18,10 @@ use uuid::Uuid;
 
 use crate::accesses::{self, Access, AccessAction, AccessCursor, AccessFilter};
 use crate::app::App;
+use crate::archive::{Archive, Unwanted};
 use crate::extract::Order;
 use crate::problem::Problem;
 use crate::routes::{account, dossier as dossiers};
-use archive::{Archive, Unwanted};
 
 /// Rows read at once.
 const CHUNK: u32 = 200;

@@ -9,10 +9,9 @@ use base64::engine::general_purpose::STANDARD;
 use chrono::{DateTime, Utc};
 use domain::Action;
 use event_store::audit::{PublishedKey, SignedHead};
-use projections::Lagging;
+use event_store::{EventStore, StoreError};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
-use tokio::time::{Duration, Instant, sleep_until};
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -23,8 +22,6 @@ use crate::app::App;
 use crate::extract::{NoParameters, QueryRequest, accepts, invalid_parameter};
 use crate::problem::Problem;
 
-/// How often to look whether more is sealed, which happens every second.
-const LOOK_EVERY: Duration = Duration::from_millis(100);
 const NOTE: &str = "text/plain";
 
 /// The routes.
@@ -91,7 +88,7 @@ async fn head(
 /// A key that heads are signed with.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-struct KeyView {
+pub struct KeyView {
     /// Its id.
     key_id: String,
     /// The public key of Ed25519, in base64.
@@ -152,7 +149,7 @@ struct InclusionQuery {
 /// That an event is in the tree.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-struct InclusionProof {
+pub struct InclusionProof {
     position: u64,
     size: u64,
     /// The event as it is stored, encoded: what is hashed, after a byte 0x00. In base64.
@@ -165,6 +162,20 @@ struct InclusionProof {
     path: Vec<String>,
 }
 
+impl InclusionProof {
+    /// The proof for the event at a position, in the tree of so many events, which are sealed.
+    ///
+    /// # Errors
+    /// A 503 when the store does not answer.
+    pub async fn make(store: &EventStore, position: u64, size: u64) -> Result<Self, StoreError> {
+        let leaf = STANDARD.encode(store.stored_event(position).await?.encoded());
+        let (hash, path) = store.prove_inclusion(position, size).await?;
+        let root_hash = store.tree_root(size).await?.to_string();
+        let path = path.iter().map(ToString::to_string).collect();
+        Ok(Self { position, size, leaf, leaf_hash: hash.to_string(), root_hash, path })
+    }
+}
+
 /// The proof that an event is in the tree that a head has signed (RFC 9162, 2.1.3).
 #[utoipa::path(get, path = "/api/audit/proofs/inclusion", tag = "audit", operation_id = "proveInclusion",
     params(InclusionQuery), responses((status = 200, body = InclusionProof)))]
@@ -175,12 +186,7 @@ async fn inclusion(State(app): State<App>, request: QueryRequest<InclusionQuery>
     let position = within("position", position.unwrap_or(0), 1, size)?;
     let read = Access::new(AccessAction::Read, &request.info).by(request.caller.id());
     app.accesses().record(read.with(json!({ "of": "log", "position": position }))).await?;
-    let leaf = STANDARD.encode(app.store().stored_event(position).await?.encoded());
-    let (hash, path) = app.store().prove_inclusion(position, size).await?;
-    let root_hash = app.store().tree_root(size).await?.to_string();
-    let path = path.iter().map(ToString::to_string).collect();
-    let proof = InclusionProof { position, size, leaf, leaf_hash: hash.to_string(), root_hash, path };
-    Ok(QueryAnswer::new(proof, sealed).into_response())
+    Ok(QueryAnswer::new(InclusionProof::make(app.store(), position, size).await?, sealed).into_response())
 }
 
 /// Which growth to prove.
@@ -226,17 +232,5 @@ fn within(parameter: &str, value: u64, least: u64, most: u64) -> Result<u64, Pro
 /// The newest head, once it covers the position that an auditor's request asks for.
 async fn sealed<T>(app: &App, request: &QueryRequest<T>) -> Result<SignedHead, Problem> {
     request.caller.may(Action::ReadLog)?;
-    let wanted = request.min_position.max(1);
-    loop {
-        let head = app.store().tree_head().await?;
-        let reached = head.as_ref().map_or(0, |head| head.head.size);
-        if let Some(head) = head.filter(|head| head.head.size >= wanted) {
-            return Ok(head);
-        }
-        let now = Instant::now();
-        if now >= request.deadline {
-            return Err(Lagging { reached, wanted }.into());
-        }
-        sleep_until(request.deadline.min(now + LOOK_EVERY)).await;
-    }
+    app.sealed_head(request.min_position.max(1), request.deadline).await
 }

@@ -34,7 +34,7 @@ use bytes::Bytes;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_swagger_ui::{Config, SwaggerUi};
 
-pub use evidence::HeadView;
+pub use evidence::{HeadView, InclusionProof, KeyView};
 pub use operations::prometheus;
 
 use crate::app::App;

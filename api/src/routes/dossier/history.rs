@@ -1,6 +1,9 @@
 //! What became of a dossier: folded from its own stream, never from a read model.
 
 use axum::extract::State;
+use axum::http::HeaderValue;
+use axum::http::header::{CONTENT_DISPOSITION, CONTENT_TYPE};
+use axum::response::{IntoResponse, Response};
 use chrono::{DateTime, Utc};
 use domain::dossier::{Dossier, Stage};
 use domain::envelope::DecodeError;
@@ -16,16 +19,19 @@ use utoipa_axum::routes;
 use uuid::Uuid;
 
 use super::view::{Sight, record_read, show, stream};
-use crate::answer::QueryAnswer;
+use crate::accesses::{Access, AccessAction};
+use crate::answer::{POSITION, QueryAnswer};
 use crate::app::App;
+use crate::archive::Archive;
+use crate::case_file::CaseFile;
 use crate::diff::{Difference, differences};
 use crate::error::{denied, not_found};
-use crate::extract::{Cursor, Id, Limit, Page, QueryRequest};
+use crate::extract::{Cursor, Id, Limit, NoParameters, Page, QueryRequest};
 use crate::problem::{Problem, codes};
 
 /// The routes.
 pub fn router() -> OpenApiRouter<App> {
-    OpenApiRouter::default().routes(routes!(history)).routes(routes!(diff))
+    OpenApiRouter::default().routes(routes!(history)).routes(routes!(diff)).routes(routes!(case_file))
 }
 
 /// A moment in a dossier's life.
@@ -136,33 +142,33 @@ struct Paging {
 #[serde(rename_all = "camelCase")]
 pub struct HistoryItem {
     /// The dossier's version after it.
-    version: u64,
+    pub version: u64,
     /// Its number in the whole log.
-    position: u64,
+    pub position: u64,
     /// What happened.
-    r#type: String,
+    pub r#type: String,
     /// When it was recorded.
-    at: DateTime<Utc>,
+    pub at: DateTime<Utc>,
     /// Who caused it.
-    actor: HistoryActor,
+    pub actor: HistoryActor,
     /// What the event says.
-    data: Value,
+    pub data: Value,
     /// What it changed in the dossier.
-    changes: Vec<Difference>,
+    pub changes: Vec<Difference>,
     /// The request that carried the command.
-    request_id: String,
+    pub request_id: String,
     /// The event or request that led to the command.
-    causation_id: Uuid,
+    pub causation_id: Uuid,
 }
 
 /// Who caused an event.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct HistoryActor {
     /// The account.
-    id: Uuid,
+    pub id: Uuid,
     /// The role under which it acted.
     #[schema(value_type = String)]
-    role: domain::Role,
+    pub role: domain::Role,
 }
 
 /// What became of a dossier, event by event.
@@ -181,6 +187,50 @@ async fn history(
     let items = items(&app, id, &events[..end], after.min(end)).await?;
     let next_cursor = (end < events.len()).then(|| cursors.seal(&end));
     Ok(QueryAnswer::new(Page { items, next_cursor }, position))
+}
+
+/// A dossier's whole history with the proof that it was not rewritten, as a ZIP that verifies offline: for auditors.
+///
+/// It holds a readable report, the history, and for every event the proof that it is under the signed tree head that comes
+/// with it. `capitune audit verify-case FILE` and `verify.mjs`, which is in it, verify it without this instance.
+#[utoipa::path(get, path = "/api/dossiers/{id}/case-file", tag = "dossiers", operation_id = "dossierCaseFile",
+    responses((status = 200, content_type = "application/zip", body = Vec<u8>)))]
+async fn case_file(
+    State(app): State<App>,
+    Id(id): Id,
+    request: QueryRequest<NoParameters>,
+) -> Result<Response, Problem> {
+    let (events, _) = replay(&app, id, &request).await?;
+    request.caller.may(Action::ReadLog)?;
+    let row = DossierRow::fold(&events)?.ok_or_else(not_found::<Dossier>)?;
+    let taken = Access::new(AccessAction::Export, &request.info).by(request.caller.id());
+    app.accesses().record(taken.concerning(row.owner_id).to(Dossier::TYPE, id)).await?;
+    let last = events.last().map_or(0, |event| event.position);
+    let head = app.sealed_head(request.min_position.max(last), request.deadline).await?;
+    let case = CaseFile {
+        id,
+        title: row.title.clone(),
+        status: row.status,
+        language: request.info.language,
+        history: items(&app, id, &events, 0).await?,
+        dossier: show(&app, vec![(row, Sight::Whole)]).await?.pop().unwrap_or_default(),
+        keys: app.store().tree_keys().await?,
+        head,
+    };
+    let position = case.head.head.size;
+    let (archive, body) = Archive::new();
+    let store = app.store().clone();
+    tokio::spawn(async move {
+        if let Err(error) = case.write(&store, archive).await {
+            tracing::warn!(%error, "a case file was cut off");
+        }
+    });
+    let mut response = body.into_response();
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/zip"));
+    headers.insert(CONTENT_DISPOSITION, HeaderValue::from_static("attachment; filename=\"case-file.zip\""));
+    headers.insert(&POSITION, HeaderValue::from(position));
+    Ok(response)
 }
 
 /// All that became of a dossier.

@@ -48,6 +48,27 @@ impl StoredEvent {
         encoded
     }
 
+    /// The event that was encoded so; none when nothing was.
+    pub fn decode(encoded: &[u8]) -> Option<Self> {
+        let (fixed, mut rest) = encoded.split_at_checked(41)?;
+        let number = |bytes: &[u8]| bytes.try_into().ok().map(u64::from_be_bytes);
+        let mut text = || {
+            let (length, after) = rest.split_first_chunk()?;
+            let (text, after) = after.split_at_checked(u32::from_be_bytes(*length) as usize)?;
+            rest = after;
+            String::from_utf8(text.to_vec()).ok()
+        };
+        let texts = [text()?, text()?, text()?, text()?, text()?, text()?];
+        let event = Self {
+            position: number(&fixed[1..9])?,
+            event_id: Uuid::from_slice(&fixed[9..25]).ok()?,
+            version: number(&fixed[25..33])?,
+            recorded_at: number(&fixed[33..41])?.cast_signed(),
+            texts,
+        };
+        (fixed[0] == ENCODING && rest.is_empty()).then_some(event)
+    }
+
     fn encode(&self, position: u64, mut write: impl FnMut(&[u8])) {
         let mut fixed = [0; 41];
         fixed[0] = ENCODING;
@@ -84,6 +105,17 @@ mod tests {
         // python3: sha256(b"\0\1" + (7).to_bytes(8) + (1).to_bytes(16) + (1).to_bytes(8) + (10**6).to_bytes(8)
         //   + b"".join(len(t).to_bytes(4) + t for t in [b"dossier", b"d", b"DossierCreated", b"1", b"{}", b"[]"]))
         assert_eq!(event().leaf().to_string(), "2dgKsixCUG1mlCXno8tq9re/W9rPqL4PoP4APzQE04s=");
+    }
+
+    #[test]
+    fn an_event_comes_back_from_its_encoding_and_nothing_else_does() {
+        let encoded = event().encoded();
+        assert_eq!(StoredEvent::decode(&encoded), Some(event()));
+        for end in 0..encoded.len() {
+            assert_eq!(StoredEvent::decode(&encoded[..end]), None);
+        }
+        assert_eq!(StoredEvent::decode(&[encoded.as_slice(), &[0]].concat()), None);
+        assert_eq!(StoredEvent::decode(&[&[2], &encoded[1..]].concat()), None);
     }
 
     #[test]
