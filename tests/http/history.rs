@@ -148,6 +148,16 @@ async fn every_past_state_can_be_read_again() {
     }
     let now = ada.get(&format!("{path}?asOf=2999-01-01T00:00:00%2B02:00")).await.expect(200);
     assert_eq!(Some(&now.body), states.last());
+    // As of a position: whatever it is of, up to where the next event of the dossier stands.
+    let positions: Vec<u64> = items(&history).iter().map(|item| item["position"].as_u64().unwrap()).collect();
+    for (index, position) in positions.iter().enumerate() {
+        let until = positions.get(index + 1).map_or(u64::MAX, |next| next - 1);
+        for position in [*position, until] {
+            let past = ada.get(&format!("{path}?atPosition={position}")).await.expect(200);
+            assert_eq!(past.body, states[index], "at {position}");
+        }
+    }
+    ada.get(&format!("{path}?atPosition={}", positions[0] - 1)).await.expect(404);
 }
 
 #[tokio::test]
@@ -172,6 +182,10 @@ async fn a_past_that_never_was_is_refused() {
         ("?asOf=99999999999999999", 422),
         ("?version=1&asOf=2026-01-01T00:00:00Z", 422),
         ("?version=1&version=1", 422),
+        ("?version=1&atPosition=1", 422),
+        ("?asOf=2026-01-01T00:00:00Z&atPosition=1", 422),
+        ("?atPosition=0", 404),
+        ("?atPosition=-1", 422),
         ("/diff", 422),
         ("/diff?from=1", 422),
         ("/diff?to=1", 422),
@@ -186,6 +200,46 @@ async fn a_past_that_never_was_is_refused() {
         assert_eq!(answer.status, status, "{query}: {:#}", answer.body);
         assert_eq!(answer.header("content-type"), "application/problem+json");
     }
+}
+
+#[tokio::test]
+async fn a_diff_tells_who_made_each_difference_and_why() {
+    let (ada, pro) = (applicant().await, person("pro").await);
+    let body = json!({ "title": "one", "category": "housing", "fields": { "a": 1, "b": 1 } });
+    let path = post_with(&ada, "/api/dossiers", &[], body).await.expect(201).header("location").to_owned();
+    ada.put(&path, json!({ "title": "two", "fields": { "a": 2, "b": 1 } })).await.expect(200);
+    obey(&ada, &path, "submit").await.expect(200);
+    obey(&pro, &path, "start-review").await.expect(200);
+    let asked = json!({ "reason": "incomplete", "message": "Which floor?" });
+    pro.post(&format!("{path}/request-changes"), asked).await.expect(200);
+    ada.put(&path, json!({ "title": "three" })).await.expect(200);
+    let diff = async |from: u64, to: u64| {
+        let answer = ada.get(&format!("{path}/diff?from={from}&to={to}")).await.expect(200);
+        answer.body["changes"].as_array().unwrap().clone()
+    };
+    let by = |changes: &[Value], pointer: &str| {
+        let found = changes.iter().find(|change| change["pointer"] == pointer);
+        found.unwrap_or_else(|| panic!("no {pointer} in {changes:#?}"))["by"].clone()
+    };
+    let changes = diff(1, 6).await;
+    assert!(changes.iter().all(|change| names(change) == ["by", "from", "pointer", "to"]));
+    // The last who changed it, and nobody who left it as it was.
+    let title = by(&changes, "/title");
+    assert_eq!((&title["version"], &title["actor"]["id"]), (&json!(6), &json!(ada.user_id)));
+    assert_eq!(by(&changes, "/fields/a")["version"], 2);
+    assert_eq!(by(&changes, "/submittedAt")["version"], 3);
+    let status = by(&changes, "/status");
+    assert_eq!(
+        (&status["type"], &status["actor"]),
+        (&json!("ChangesRequested"), &json!({ "id": pro.user_id, "role": "pro" }))
+    );
+    assert_eq!(status["reasons"], json!(["incomplete", "Which floor?"]));
+    assert!(is_utc(&status["at"]));
+    assert_eq!(by(&diff(1, 3).await, "/title")["version"], 2);
+    // Backwards it is the same events; from the beginning, the one that made it.
+    assert_eq!(by(&diff(6, 1).await, "/title"), title);
+    assert_eq!(by(&diff(0, 1).await, "/title")["type"], "DossierCreated");
+    assert_eq!(diff(3, 3).await, Vec::<Value>::new());
 }
 
 #[tokio::test]

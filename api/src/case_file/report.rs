@@ -14,8 +14,6 @@ const STYLE: &str = "body{font:16px/1.5 system-ui,sans-serif;max-width:70rem;mar
     table{border-collapse:collapse;width:100%}th,td{border-top:1px solid #ccc;padding:.5rem;text-align:left;\
     vertical-align:top}code{font-size:.85em;overflow-wrap:anywhere}dt{font-weight:600}del{color:#a00}ins{color:#070;\
     text-decoration:none}li{overflow-wrap:anywhere}";
-/// The members of an event that say why.
-const REASONS: [&str; 4] = ["reason", "message", "motivation", "note"];
 
 struct Words {
     language: &'static str,
@@ -80,11 +78,7 @@ pub(super) fn html(case: &CaseFile) -> String {
 
 fn row(item: &HistoryItem, words: &Words) -> String {
     let role = shown(&serde_json::to_value(item.actor.role).unwrap_or_default(), words);
-    let why: Vec<String> = REASONS
-        .iter()
-        .filter_map(|reason| item.data.get(reason).filter(|reason| !reason.is_null()))
-        .map(|reason| shown(reason, words))
-        .collect();
+    let why: Vec<_> = item.reasons().iter().map(|reason| encode_safe(reason).into_owned()).collect();
     let changes: String = item.changes.iter().map(|change| changed(change, words)).collect();
     format!(
         "<tr><td>{}<td><code>{}</code><td>{}<td>{role} <code>{}</code><td>{}<td><ul>{changes}</ul>",

@@ -74,11 +74,26 @@ impl DossierRow {
     pub fn fold<'a>(events: impl IntoIterator<Item = &'a EventEnvelope>) -> Result<Option<Self>, StoreError> {
         let mut row = None;
         for envelope in events {
-            let event = envelope.decode::<Dossier>().map_err(|error| StoreError::Broken(error.to_string()))?;
-            let folded = Self::advance(row, envelope, &event);
-            row = Some(folded.map_err(|error| StoreError::Broken(error.to_string()))?);
+            row = Some(Self::after(row, envelope)?);
         }
         Ok(row)
+    }
+
+    /// The dossier after each of these events of its stream, from its first.
+    ///
+    /// # Errors
+    /// As [`DossierRow::fold`].
+    pub fn states(events: &[EventEnvelope]) -> Result<Vec<Self>, StoreError> {
+        let mut states: Vec<Self> = Vec::with_capacity(events.len());
+        for envelope in events {
+            states.push(Self::after(states.last().cloned(), envelope)?);
+        }
+        Ok(states)
+    }
+
+    fn after(row: Option<Self>, envelope: &EventEnvelope) -> Result<Self, StoreError> {
+        let event = envelope.decode::<Dossier>().map_err(|error| StoreError::Broken(error.to_string()))?;
+        Self::advance(row, envelope, &event).map_err(|error| StoreError::Broken(error.to_string()))
     }
 
     /// What the policy needs to know of it.

@@ -40,6 +40,8 @@ pub enum Moment {
     Version(u64),
     /// What was recorded up to this time.
     Time(DateTime<Utc>),
+    /// What was recorded up to this position of the log.
+    Position(u64),
 }
 
 /// The stream of a dossier, for those who may replay it, and the head of the log.
@@ -66,6 +68,7 @@ pub async fn as_it_was<R>(
     let count = match moment {
         Moment::Version(version) => version,
         Moment::Time(time) => events.partition_point(|event| event.recorded_at <= time) as u64,
+        Moment::Position(position) => events.partition_point(|event| event.position <= position) as u64,
     };
     let body = at_version(app, &events, count).await?;
     if body.get() == "null" {
@@ -101,10 +104,34 @@ struct DossierDiff {
     /// The version after.
     to: u64,
     /// What differs.
-    changes: Vec<Difference>,
+    changes: Vec<Attributed>,
 }
 
-/// What changed between two versions.
+/// One value that differs, and who made it so.
+#[derive(Debug, Serialize, ToSchema)]
+struct Attributed {
+    #[serde(flatten)]
+    change: Difference,
+    /// The last event between the versions that changed it.
+    by: Option<Attribution>,
+}
+
+/// Who changed something, and why.
+#[derive(Debug, Serialize, ToSchema)]
+struct Attribution {
+    /// The dossier's version after it.
+    version: u64,
+    /// What happened.
+    r#type: String,
+    /// When it was recorded.
+    at: DateTime<Utc>,
+    /// Who caused it.
+    actor: HistoryActor,
+    /// What they said about it: reason, message, motivation, note.
+    reasons: Vec<String>,
+}
+
+/// What changed between two versions, by whom and why.
 #[utoipa::path(get, path = "/api/dossiers/{id}/diff", tag = "dossiers", operation_id = "diffDossier",
     params(Between), responses((status = 200, body = DossierDiff)))]
 async fn diff(
@@ -114,10 +141,50 @@ async fn diff(
 ) -> Result<QueryAnswer<DossierDiff>, Problem> {
     let Between { from, to } = request.parameters;
     let (events, position) = replay(&app, id, &request).await?;
-    let before = tree(&at_version(&app, &events, from).await?)?;
-    let after = tree(&at_version(&app, &events, to).await?)?;
-    let changes = differences(&before, &after);
+    let unknown = || Problem::new(&codes::VERSION_NOT_FOUND);
+    let index = |version: u64| usize::try_from(version).ok().filter(|index| *index <= events.len()).ok_or_else(unknown);
+    let (before, after) = (index(from)?, index(to)?);
+    let (first, last) = (before.min(after), before.max(after));
+    let states = states(&app, &events[..last], first).await?;
+    let items = items(&app, id, &events[..last], first).await?;
+    let steps: Vec<Vec<Difference>> = states.windows(2).map(|pair| differences(&pair[0], &pair[1])).collect();
+    let attributed = |change: Difference| {
+        let step = steps.iter().rposition(|step| step.iter().any(|other| concerns(&other.pointer, &change.pointer)));
+        Attributed { by: step.and_then(|step| items.get(step)).map(Attribution::of), change }
+    };
+    let changes = differences(&states[before - first], &states[after - first]);
+    let changes = changes.into_iter().map(attributed).collect();
     Ok(QueryAnswer::new(DossierDiff { from, to, changes }, position))
+}
+
+impl Attribution {
+    fn of(item: &HistoryItem) -> Self {
+        let HistoryActor { id, role } = item.actor;
+        Self {
+            version: item.version,
+            r#type: item.r#type.clone(),
+            at: item.at,
+            actor: HistoryActor { id, role },
+            reasons: item.reasons(),
+        }
+    }
+}
+
+/// Whether one value is, contains or is part of the other.
+fn concerns(pointer: &str, other: &str) -> bool {
+    let within =
+        |part: &str, whole: &str| part.strip_prefix(whole).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+    within(pointer, other) || within(other, pointer)
+}
+
+/// The dossier as it is shown after the first `from` events, and after each that follows.
+async fn states(app: &App, events: &[EventEnvelope], from: usize) -> Result<Vec<Value>, Problem> {
+    let rows = DossierRow::states(events)?.into_iter().skip(from.saturating_sub(1));
+    let shown = show(app, rows.map(|row| (row, Sight::Whole)).collect()).await?;
+    let shown = shown.iter().map(|state| tree(state));
+    // Before its creation it was nothing.
+    let nothing = (from == 0).then_some(Ok(Value::Null));
+    nothing.into_iter().chain(shown).collect()
 }
 
 fn tree(json: &RawValue) -> Result<Value, Problem> {
@@ -160,6 +227,17 @@ pub struct HistoryItem {
     /// The event or request that led to the command.
     pub causation_id: Uuid,
 }
+
+impl HistoryItem {
+    /// What its actor said about it.
+    pub fn reasons(&self) -> Vec<String> {
+        let said = REASONS.iter().filter_map(|reason| self.data.get(reason)?.as_str());
+        said.map(str::to_owned).collect()
+    }
+}
+
+/// The members of an event that say why.
+const REASONS: [&str; 4] = ["reason", "message", "motivation", "note"];
 
 /// Who caused an event.
 #[derive(Debug, Serialize, ToSchema)]

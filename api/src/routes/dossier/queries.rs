@@ -39,6 +39,8 @@ struct AsItWas {
     /// As it was at this time (RFC 3339).
     #[serde(default, deserialize_with = "time")]
     as_of: Option<DateTime<Utc>>,
+    /// As it was when the log was at this position.
+    at_position: Option<u64>,
 }
 
 /// One dossier, as it is or as it was.
@@ -49,11 +51,14 @@ async fn get(
     Id(id): Id,
     request: QueryRequest<AsItWas>,
 ) -> Result<QueryAnswer<Box<RawValue>>, Problem> {
-    let moment = match (request.parameters.version, request.parameters.as_of) {
-        (None, None) => return current(&app, id, &request).await,
-        (Some(version), None) => history::Moment::Version(version),
-        (None, Some(time)) => history::Moment::Time(time),
-        (Some(_), Some(_)) => return Err(invalid_parameter("asOf", "excludes version")),
+    let AsItWas { version, as_of, at_position } = request.parameters;
+    let moment = match (version, as_of, at_position) {
+        (None, None, None) => return current(&app, id, &request).await,
+        (Some(version), None, None) => history::Moment::Version(version),
+        (None, Some(time), None) => history::Moment::Time(time),
+        (None, None, Some(position)) => history::Moment::Position(position),
+        (Some(_), _, _) => return Err(invalid_parameter("version", "excludes asOf and atPosition")),
+        (None, _, _) => return Err(invalid_parameter("asOf", "excludes atPosition")),
     };
     history::as_it_was(&app, id, moment, &request).await
 }
