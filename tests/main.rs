@@ -24,5 +24,6 @@ mod support;
 mod system;
 mod unknown_outcomes;
 mod vault;
+mod verify;
 mod witnesses;
 mod workers;

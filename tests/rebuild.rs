@@ -159,7 +159,7 @@ async fn of_two_rebuilds_at_once_one_is_refused() {
     assert!(matches!(second, Err(RebuildError::Running)), "{second:?}");
     let (code, said) = run(rebuild_command(&url, &nats_url)).await;
     assert_eq!(code, Some(1), "{said}");
-    assert!(said.contains("a rebuild of this projection is running already"), "{said}");
+    assert!(said.contains("a rebuild or verification of this projection is running already"), "{said}");
     go_on.send(()).unwrap();
     first.await.unwrap().unwrap();
     // One right after the other is not at once.

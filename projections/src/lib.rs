@@ -33,8 +33,9 @@ pub use error::ProjectionError;
 pub use models::Models;
 pub use positions::{CHECKPOINTS, Lagging, ReadError, ReadPositions, Scope, partition_of};
 pub use projection::{Applying, Projection, Recorded};
+pub use rebuild::verify::{Drift, DriftKind, Verified};
 pub use rebuild::{Progress, RebuildError, Rebuilt};
-pub use registry::{NAMES, Projections, rebuild};
+pub use registry::{NAMES, Projections, rebuild, verify};
 pub use relay::{Relay, RelayStatus};
 pub use status::{ProjectionStatus, status};
 

@@ -15,6 +15,7 @@ use crate::organization::Organizations;
 use crate::positions::ReadPositions;
 use crate::post::Posts;
 use crate::projection::Definition;
+use crate::rebuild::verify::Verified;
 use crate::rebuild::{self, Progress, RebuildError, Rebuilt};
 use crate::runtime::{self, Worker};
 use crate::subscription::Feed;
@@ -111,4 +112,19 @@ pub async fn rebuild(
 ) -> Result<Rebuilt, RebuildError> {
     let definition = ALL.iter().find(|definition| definition.name == name).ok_or(RebuildError::Unknown)?;
     rebuild::run(definition, store, database, cancel, progress).await
+}
+
+/// Compares the live rows of the projection of that name with what the log makes of them.
+///
+/// # Errors
+/// [`RebuildError`] when that cannot be told; what drifted is no error but found.
+pub async fn verify(
+    name: &str,
+    store: &EventStore,
+    database: &Database,
+    cancel: &CancellationToken,
+    progress: &Progress,
+) -> Result<Verified, RebuildError> {
+    let definition = ALL.iter().find(|definition| definition.name == name).ok_or(RebuildError::Unknown)?;
+    rebuild::verify::run(definition, store, database, cancel, progress).await
 }

@@ -83,6 +83,9 @@ pub enum CliError {
     /// The rebuild did not take over.
     #[error(transparent)]
     Rebuild(#[from] RebuildError),
+    /// Read models are not what the log says.
+    #[error("{0} rows are not what the log says: `capitune rebuild` makes them anew")]
+    Drifted(u64),
     /// There is no dossier of that id.
     #[error("there is no dossier {0}")]
     NoDossier(uuid::Uuid),

@@ -11,6 +11,7 @@ mod rewrap;
 mod rotate;
 mod settings;
 mod system;
+mod verify;
 pub(crate) mod welcome;
 
 use std::io::ErrorKind;
@@ -56,6 +57,11 @@ enum Command {
     Rebuild {
         /// The projection's name
         name: String,
+    },
+    /// Compare read models with what the log makes of them; nobody who reads or writes notices
+    Verify {
+        /// The projections' names; all when not given
+        names: Vec<String>,
     },
     /// Wrap every person's key by the first of several master keys, so that the others can be given up
     Rewrap,
@@ -115,6 +121,7 @@ async fn execute(arguments: Arguments) -> Result<(), CliError> {
         Some(Command::Worker { projections }) => serve(Servers::Attached, Roles::worker(&projections)?).await,
         Some(Command::Migrate) => migrate(&configured()?).await,
         Some(Command::Rebuild { name }) => rebuild::run(&configured()?, &name).await,
+        Some(Command::Verify { names }) => verify::run(&configured()?, &names).await,
         Some(Command::Rewrap) => rewrap::run(&configured()?).await,
         Some(Command::RotateSigningKey { stolen }) => rotate::run(&configured()?, stolen).await,
         Some(Command::ImportAccounts { file }) => import::run(&configured()?, &file).await,

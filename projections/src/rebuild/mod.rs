@@ -2,6 +2,7 @@
 //! takes its place in one transaction.
 
 mod shadow;
+pub(crate) mod verify;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -39,11 +40,11 @@ pub struct Rebuilt {
 /// Why a rebuild did not take over.
 #[derive(Debug, thiserror::Error)]
 pub enum RebuildError {
-    /// Another rebuild of the same projection runs.
-    #[error("a rebuild of this projection is running already")]
+    /// Another rebuild or verification of the same projection runs.
+    #[error("a rebuild or verification of this projection is running already")]
     Running,
-    /// It was cancelled; the old rows stand.
-    #[error("the rebuild was cancelled")]
+    /// It was cancelled; the live rows stand.
+    #[error("it was cancelled")]
     Cancelled,
     /// There is no projection of that name.
     #[error("there is no such projection")]
@@ -51,6 +52,12 @@ pub enum RebuildError {
     /// It failed; the old rows stand.
     #[error(transparent)]
     Projection(#[from] ProjectionError),
+}
+
+impl From<StoreError> for RebuildError {
+    fn from(error: StoreError) -> Self {
+        Self::Projection(error.into())
+    }
 }
 
 impl From<sqlx::Error> for RebuildError {
@@ -70,17 +77,8 @@ pub(crate) async fn run(
     cancel: &CancellationToken,
     progress: &Progress,
 ) -> Result<Rebuilt, RebuildError> {
-    // The lock lives as long as this connection.
-    let mut lock = database.owner_options().connect().await?;
-    let locked: bool =
-        sqlx::query_scalar("select pg_try_advisory_lock(hashtextextended('capitune.rebuild.' || $1, 0))")
-            .bind(definition.name)
-            .fetch_one(&mut lock)
-            .await?;
-    if !locked {
-        return Err(RebuildError::Running);
-    }
-    let shadow = Shadow::of(definition.schema);
+    let mut lock = locked(definition, database).await?;
+    let shadow = Shadow::named(definition.schema, "next");
     let result = match cancel.run_until_cancelled(build(definition, store, database, &shadow, progress)).await {
         Some(result) => result,
         None => Err(RebuildError::Cancelled),
@@ -98,6 +96,17 @@ pub(crate) async fn run(
     result
 }
 
+/// A connection that keeps others from rebuilding or verifying the projection as long as it lives.
+async fn locked(definition: &Definition, database: &Database) -> Result<PgConnection, RebuildError> {
+    let mut lock = database.owner_options().connect().await?;
+    let locked: bool =
+        sqlx::query_scalar("select pg_try_advisory_lock(hashtextextended('capitune.rebuild.' || $1, 0))")
+            .bind(definition.name)
+            .fetch_one(&mut lock)
+            .await?;
+    if locked { Ok(lock) } else { Err(RebuildError::Running) }
+}
+
 async fn build(
     definition: &'static Definition,
     store: &EventStore,
@@ -109,14 +118,16 @@ async fn build(
     drop_schema(&mut connection, &shadow.name).await?;
     drop_schema(&mut connection, &shadow.retired()).await?;
     let rest = shadow.create(&mut connection).await?;
-    let mut position = fill(definition, store, &mut connection, 0, progress).await?;
+    let head = store.head().await?;
+    let mut position = fill(definition, store, &mut connection, (0, head), progress).await?;
     for statement in rest {
         connection.execute(statement.as_str()).await?;
     }
     sqlx::query(&format!("set lock_timeout = '{LOCK_TIMEOUT}'")).execute(&mut connection).await?;
     let mut backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(1));
     for _ in 0..TAKE_OVER_ATTEMPTS {
-        position = fill(definition, store, &mut connection, position, progress).await?;
+        let head = store.head().await?;
+        position = fill(definition, store, &mut connection, (position, head), progress).await?;
         match take_over(definition, store, &mut connection, shadow, position).await {
             Ok(Some(position)) => return Ok(Rebuilt { position }),
             Ok(None) => {}
@@ -135,15 +146,14 @@ struct Chunk {
     to: u64,
 }
 
-/// Applies the log after `position` in bulk, up to its head as it was at the beginning.
+/// Applies the log in bulk, from after one position to another.
 async fn fill(
     definition: &'static Definition,
     store: &EventStore,
     connection: &mut PgConnection,
-    position: u64,
+    (position, head): (u64, u64),
     progress: &Progress,
 ) -> Result<u64, ProjectionError> {
-    let head = store.head().await?;
     let (sender, mut chunks) = mpsc::channel(AHEAD);
     let reading = tokio::spawn(read_ahead(definition, store.clone(), position, head, sender));
     let mut reached = position;
@@ -167,7 +177,8 @@ async fn read_ahead(
     chunks: mpsc::Sender<Result<Chunk, ProjectionError>>,
 ) {
     while position < head {
-        let chunk = read_chunk(definition, &store, position, CHUNK).await;
+        let limit = u32::try_from(head - position).unwrap_or(CHUNK).min(CHUNK);
+        let chunk = read_chunk(definition, &store, position, limit).await;
         position = chunk.as_ref().map_or(head, |chunk| chunk.to);
         if chunks.send(chunk).await.is_err() {
             return;

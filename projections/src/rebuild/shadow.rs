@@ -9,8 +9,8 @@ pub(super) struct Shadow {
 }
 
 impl Shadow {
-    pub(super) fn of(live: &'static str) -> Self {
-        Self { live, name: format!("{live}_next") }
+    pub(super) fn named(live: &'static str, suffix: &str) -> Self {
+        Self { live, name: format!("{live}_{suffix}") }
     }
 
     /// The name under which replaced rows wait for their last readers.
