@@ -15,6 +15,7 @@ mod first_path;
 mod http;
 mod log;
 mod mail;
+mod monitoring;
 mod projections;
 mod rebuild;
 mod relay;

@@ -131,8 +131,11 @@ async fn an_unknown_event_stops_its_projection_loudly_and_no_other() {
     assert!(stopped["failure"].as_str().unwrap().contains("DossierTeleported"), "{stopped:#}");
     assert!(stopped["failed"].as_u64().unwrap() > 0);
     assert!(system.output().contains("the projection has stopped"));
-    let metrics = system.client().get("/metrics").await.expect(200);
-    assert!(metrics.body.as_str().unwrap().contains("capitune_projection_failed{projection=\"dossier\"} 1"));
+    eventually("it is reported", || async {
+        let metrics = system.client().get("/metrics").await.expect(200);
+        metrics.body.as_str().unwrap().contains("capitune_projection_failed{projection=\"dossier\"} 1")
+    })
+    .await;
 
     applicant.create_dossier("Another request").await;
     let newcomer = system.client().register("Grace").await;

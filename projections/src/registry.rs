@@ -18,6 +18,7 @@ use crate::projection::Definition;
 use crate::rebuild::verify::Verified;
 use crate::rebuild::{self, Progress, RebuildError, Rebuilt};
 use crate::runtime::{self, Worker};
+use crate::status;
 use crate::subscription::Feed;
 
 static ALL: [Definition; 7] = [
@@ -82,6 +83,11 @@ impl Projections {
             announcer,
             held: leases.held,
         };
+        let names = started.iter().map(|definition| definition.name).collect();
+        let (pool, reporting) = (database.reads.clone(), cancel.clone());
+        let reporting = tokio::spawn(async move {
+            reporting.run_until_cancelled(status::report(pool, names)).await;
+        });
         let runners: Vec<_> = started
             .into_iter()
             .map(|definition| tokio::spawn(runtime::run(definition, worker.clone(), cancel.clone())))
@@ -90,7 +96,7 @@ impl Projections {
             futures::future::join_all(runners).await;
             released.cancel();
         });
-        Self { tasks: vec![feeding, announcing, releasing, leases.task] }
+        Self { tasks: vec![feeding, announcing, reporting, releasing, leases.task] }
     }
 
     /// Resolves when all have stopped and given up their leases.

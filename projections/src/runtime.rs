@@ -230,16 +230,12 @@ impl Runner {
         self.one_by_one = self.one_by_one.saturating_sub(1);
         let name = self.definition.name;
         self.worker.announcer.moved(name, &partitions, to);
-        let lag = self.worker.feed.head().saturating_sub(to);
-        metrics::gauge!("capitune_projection_position", "projection" => name).set(to as f64);
-        metrics::gauge!("capitune_projection_lag", "projection" => name).set(lag as f64);
     }
 
     /// Stands still, loudly, until the checkpoints are another's: a rebuild, a new build, another worker.
     async fn stop(&mut self, reason: &str) {
         let name = self.definition.name;
         tracing::error!(projection = name, reason, "the projection has stopped");
-        metrics::gauge!("capitune_projection_failed", "projection" => name).set(1.0);
         let group = self.lowest().map(|(group, _)| group).unwrap_or_default();
         let mut recorded = false;
         loop {
@@ -253,7 +249,6 @@ impl Runner {
             sleep(STOPPED).await;
         }
         self.one_by_one = 0;
-        metrics::gauge!("capitune_projection_failed", "projection" => name).set(0.0);
     }
 
     async fn still_stopped(&self, group: &[Held], reason: &str, recorded: &mut bool) -> Result<bool, ProjectionError> {

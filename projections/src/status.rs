@@ -1,7 +1,12 @@
 //! How the projections are, for those who run the instance.
 
+use std::time::Duration;
+
 use serde::Serialize;
 use sqlx::PgPool;
+use tokio::time::{MissedTickBehavior, interval};
+
+const REPORT_EVERY: Duration = Duration::from_secs(1);
 
 /// One projection.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, sqlx::FromRow)]
@@ -41,4 +46,22 @@ pub async fn status(pool: &PgPool) -> Result<Vec<ProjectionStatus>, sqlx::Error>
     )
     .fetch_all(pool)
     .await
+}
+
+/// Reports as metrics how these projections are, for ever. It is read from the database: one that stands still moves no
+/// gauge by itself.
+pub(crate) async fn report(pool: PgPool, names: Vec<&'static str>) {
+    let mut tick = interval(REPORT_EVERY);
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tick.tick().await;
+        let Ok(projections) = status(&pool).await else { continue };
+        for projection in projections {
+            let Some(name) = names.iter().find(|name| **name == projection.name) else { continue };
+            metrics::gauge!("capitune_projection_position", "projection" => *name).set(projection.position as f64);
+            metrics::gauge!("capitune_projection_lag", "projection" => *name).set(projection.lag as f64);
+            let failed = if projection.failed > 0 { 1.0 } else { 0.0 };
+            metrics::gauge!("capitune_projection_failed", "projection" => *name).set(failed);
+        }
+    }
 }

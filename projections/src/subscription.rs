@@ -3,7 +3,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use async_nats::connection::State;
@@ -34,19 +34,13 @@ const IDLE_WITHOUT_FEED: Duration = Duration::from_millis(100);
 #[derive(Clone)]
 pub(crate) struct Feed {
     events: broadcast::Sender<Arc<EventEnvelope>>,
-    state: Arc<FeedState>,
-}
-
-#[derive(Default)]
-struct FeedState {
-    flowing: AtomicBool,
-    head: AtomicU64,
+    flowing: Arc<AtomicBool>,
 }
 
 impl Feed {
     pub(crate) fn start(store: EventStore, client: Client, cancel: CancellationToken) -> (Self, JoinHandle<()>) {
         let (events, _) = broadcast::channel(FEED);
-        let feed = Self { events, state: Arc::default() };
+        let feed = Self { events, flowing: Arc::default() };
         let running = feed.clone();
         let task = tokio::spawn(async move {
             cancel.run_until_cancelled(running.run(&store, &client)).await;
@@ -54,21 +48,12 @@ impl Feed {
         (feed, task)
     }
 
-    /// The last position that this process has heard of.
-    pub(crate) fn head(&self) -> u64 {
-        self.state.head.load(Ordering::Relaxed)
-    }
-
-    fn saw(&self, position: u64) {
-        self.state.head.fetch_max(position, Ordering::Relaxed);
-    }
-
     async fn run(&self, store: &EventStore, client: &Client) {
         let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(2));
         loop {
             if client.connection_state() == State::Connected {
                 let ended = self.consume(store, client, &mut backoff).await;
-                self.state.flowing.store(false, Ordering::Relaxed);
+                self.flowing.store(false, Ordering::Relaxed);
                 tracing::debug!(reason = ended.err(), "the feed was interrupted; events are read from the log");
             }
             sleep(backoff.pause()).await;
@@ -91,7 +76,7 @@ impl Feed {
             .map_err(|error| error.to_string())?;
         let messages = consumer.messages().await.map_err(|error| error.to_string())?;
         backoff.reset();
-        self.state.flowing.store(true, Ordering::Relaxed);
+        self.flowing.store(true, Ordering::Relaxed);
         self.pass_on(store, client, messages, head).await
     }
 
@@ -111,7 +96,6 @@ impl Feed {
                     Some(Ok(message)) => match decode(&message, &log) {
                         Ok(event) => {
                             last = event.position;
-                            self.saw(last);
                             // Nobody listening is no error: subscriptions come and go.
                             let _ = self.events.send(Arc::new(event));
                         }
@@ -205,7 +189,7 @@ impl Subscription {
 
     /// Waits for the feed, or for the next idle tick.
     async fn wait(&mut self, after: u64, limit: usize) -> Result<Vec<Arc<EventEnvelope>>, StoreError> {
-        let idle = if self.feed.state.flowing.load(Ordering::Relaxed) { IDLE } else { IDLE_WITHOUT_FEED };
+        let idle = if self.feed.flowing.load(Ordering::Relaxed) { IDLE } else { IDLE_WITHOUT_FEED };
         tokio::select! {
             event = self.live.recv() => {
                 match event {
@@ -232,9 +216,6 @@ impl Subscription {
     async fn read_log(&mut self, after: u64, limit: usize) -> Result<Vec<Arc<EventEnvelope>>, StoreError> {
         let events = self.store.read_log(after, u32::try_from(limit).unwrap_or(u32::MAX)).await?;
         self.caught_up = events.len() < limit;
-        if let Some(last) = events.last() {
-            self.feed.saw(last.position);
-        }
         Ok(events.into_iter().map(Arc::new).collect())
     }
 }

@@ -159,7 +159,7 @@ async fn nothing_can_be_changed_in_a_case_file() {
         ("missing", both),
         ("another dossier", with(&files, proofs, |items| items[3] = foreign.clone())),
         ("history", swap(history, 3)),
-        ("not under the head", with(&files, proofs, |items| items[3]["path"][0] = items[2]["leafHash"].clone())),
+        ("not under the head", with(&files, proofs, |items| items[3]["path"][0] = items[3]["leafHash"].clone())),
         ("position", with(&files, proofs, |items| items[3]["leaf"] = json!("AAAA"))),
         ("position", with(&files, proofs, |items| items[3]["position"] = json!(1))),
         ("signed", pack(&note.collect())),

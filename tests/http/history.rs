@@ -151,7 +151,7 @@ async fn every_past_state_can_be_read_again() {
     // As of a position: whatever it is of, up to where the next event of the dossier stands.
     let positions: Vec<u64> = items(&history).iter().map(|item| item["position"].as_u64().unwrap()).collect();
     for (index, position) in positions.iter().enumerate() {
-        let until = positions.get(index + 1).map_or(u64::MAX, |next| next - 1);
+        let until = positions.get(index + 1).map_or(i64::MAX as u64, |next| next - 1);
         for position in [*position, until] {
             let past = ada.get(&format!("{path}?atPosition={position}")).await.expect(200);
             assert_eq!(past.body, states[index], "at {position}");
@@ -186,6 +186,7 @@ async fn a_past_that_never_was_is_refused() {
         ("?asOf=2026-01-01T00:00:00Z&atPosition=1", 422),
         ("?atPosition=0", 404),
         ("?atPosition=-1", 422),
+        ("?atPosition=9223372036854775808", 422),
         ("/diff", 422),
         ("/diff?from=1", 422),
         ("/diff?to=1", 422),

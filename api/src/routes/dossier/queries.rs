@@ -56,7 +56,8 @@ async fn get(
         (None, None, None) => return current(&app, id, &request).await,
         (Some(version), None, None) => history::Moment::Version(version),
         (None, Some(time), None) => history::Moment::Time(time),
-        (None, None, Some(position)) => history::Moment::Position(position),
+        (None, None, Some(position)) if i64::try_from(position).is_ok() => history::Moment::Position(position),
+        (None, None, Some(_)) => return Err(invalid_parameter("atPosition", "is beyond every log")),
         (Some(_), _, _) => return Err(invalid_parameter("version", "excludes asOf and atPosition")),
         (None, _, _) => return Err(invalid_parameter("asOf", "excludes atPosition")),
     };
