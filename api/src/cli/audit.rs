@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 use clap::Subcommand;
 use event_store::EventStore;
 use event_store::audit::{Change, Contradiction, SignedHead, Verified, VerifierKey};
-use indicatif::{ProgressBar, ProgressStyle};
 
 use super::CliError;
 use super::connection::{Connection, Servers};
+use super::progress::{bar, shown_on};
 use crate::case_file::{self, VerifiedCase};
 use crate::config::Config;
 use crate::witnesses::kept_heads;
@@ -79,12 +79,8 @@ async fn verify(config: &Config, files: &[PathBuf], known: &[VerifierKey]) -> Re
     for place in &config.audit_witnesses {
         kept.extend(kept_heads(place, &store.audit_origin()).await?);
     }
-    let bar = ProgressBar::new(0).with_style(style());
-    let progress = |done, total| {
-        bar.set_length(total);
-        bar.set_position(done);
-    };
-    let verified = store.verify_log(&kept, known, progress).await?;
+    let bar = bar("events");
+    let verified = store.verify_log(&kept, known, shown_on(&bar)).await?;
     bar.finish_and_clear();
     tell(&verified);
     if verified.is_intact() { Ok(()) } else { Err(CliError::Tampered) }
@@ -153,9 +149,4 @@ fn contradiction_line(contradiction: &Contradiction) -> String {
             format!("history was rewritten between {} and {size}: the signed head of {size} is of another", agreed + 1)
         }
     }
-}
-
-fn style() -> ProgressStyle {
-    let template = "{wide_bar} {human_pos}/{human_len} events, {per_sec}, {eta} left";
-    ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar())
 }

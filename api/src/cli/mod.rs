@@ -6,6 +6,7 @@ mod ending;
 mod error;
 mod history;
 mod import;
+mod progress;
 mod rebuild;
 mod rewrap;
 mod rotate;

@@ -1,10 +1,9 @@
 //! `capitune verify`: whether read models are what the log says, with a progress bar.
 
-use indicatif::{ProgressBar, ProgressStyle};
 use projections::{Drift, DriftKind, NAMES};
-use tokio_util::sync::CancellationToken;
 
 use super::connection::{Connection, Servers};
+use super::progress::{bar, shown_on, until_interrupted};
 use super::{CliError, Roles};
 use crate::config::Config;
 
@@ -17,21 +16,11 @@ pub async fn run(config: &Config, names: &[String]) -> Result<(), CliError> {
     let names: Vec<&str> = if names.is_empty() { NAMES.to_vec() } else { names.iter().map(String::as_str).collect() };
     let connection = Connection::open(config, Servers::Attached).await?;
     let store = connection.store(config).await?;
-    let cancel = CancellationToken::new();
-    let interrupted = cancel.clone();
-    tokio::spawn(async move {
-        if tokio::signal::ctrl_c().await.is_ok() {
-            interrupted.cancel();
-        }
-    });
+    let cancel = until_interrupted();
     let mut drifted = 0;
     for name in names {
-        let bar = ProgressBar::new(0).with_style(style()).with_message(name.to_owned());
-        let shown = bar.clone();
-        let progress = move |done, total| {
-            shown.set_length(total);
-            shown.set_position(done);
-        };
+        let bar = bar("events").with_message(name.to_owned());
+        let progress = shown_on(&bar);
         let verified = projections::verify(name, &store, &connection.database, &cancel, &progress).await?;
         bar.finish_and_clear();
         println!("{name}: {} rows at position {}, {} drifted", verified.rows, verified.position, verified.drifted);
@@ -54,9 +43,4 @@ fn line(drift: &Drift) -> String {
     };
     let event = event.as_ref().map(|(position, name)| format!("; its last event is {name} at {position}"));
     format!("{table} {key} {kind}{}", event.unwrap_or_default())
-}
-
-fn style() -> ProgressStyle {
-    let template = "{msg} {wide_bar} {human_pos}/{human_len} events, {per_sec}, {eta} left";
-    ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar())
 }

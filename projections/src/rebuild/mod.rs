@@ -77,13 +77,31 @@ pub(crate) async fn run(
     cancel: &CancellationToken,
     progress: &Progress,
 ) -> Result<Rebuilt, RebuildError> {
-    let mut lock = locked(definition, database).await?;
     let shadow = Shadow::named(definition.schema, "next");
-    let result = match cancel.run_until_cancelled(build(definition, store, database, &shadow, progress)).await {
-        Some(result) => result,
-        None => Err(RebuildError::Cancelled),
-    };
-    // What is left is the shadow of a rebuild that did not take over, or the rows it replaced.
+    let building = build(definition, store, database, &shadow, progress);
+    alone(definition, database, cancel, &shadow, building).await
+}
+
+/// Works on a shadow while nobody else rebuilds or verifies the projection, and clears away what is left of it.
+async fn alone<T>(
+    definition: &Definition,
+    database: &Database,
+    cancel: &CancellationToken,
+    shadow: &Shadow,
+    work: impl Future<Output = Result<T, RebuildError>>,
+) -> Result<T, RebuildError> {
+    // The lock lives as long as this connection.
+    let mut lock = database.owner_options().connect().await?;
+    let locked: bool =
+        sqlx::query_scalar("select pg_try_advisory_lock(hashtextextended('capitune.rebuild.' || $1, 0))")
+            .bind(definition.name)
+            .fetch_one(&mut lock)
+            .await?;
+    if !locked {
+        return Err(RebuildError::Running);
+    }
+    let result = cancel.run_until_cancelled(work).await.unwrap_or(Err(RebuildError::Cancelled));
+    // What is left is a shadow that did not take over, or the rows that one replaced.
     for schema in [shadow.name.clone(), shadow.retired()] {
         if let Err(error) = drop_schema(&mut lock, &schema).await {
             tracing::info!(projection = definition.name, schema, %error, "left to the next rebuild");
@@ -94,17 +112,6 @@ pub(crate) async fn run(
         tracing::debug!(projection = definition.name, %error, "the lock of the rebuild goes with its connection");
     }
     result
-}
-
-/// A connection that keeps others from rebuilding or verifying the projection as long as it lives.
-async fn locked(definition: &Definition, database: &Database) -> Result<PgConnection, RebuildError> {
-    let mut lock = database.owner_options().connect().await?;
-    let locked: bool =
-        sqlx::query_scalar("select pg_try_advisory_lock(hashtextextended('capitune.rebuild.' || $1, 0))")
-            .bind(definition.name)
-            .fetch_one(&mut lock)
-            .await?;
-    if locked { Ok(lock) } else { Err(RebuildError::Running) }
 }
 
 async fn build(

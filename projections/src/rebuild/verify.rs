@@ -8,7 +8,7 @@ use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use super::shadow::{Shadow, drop_schema};
-use super::{LAST_STEP, Progress, RebuildError, fill, locked, read_chunk};
+use super::{LAST_STEP, Progress, RebuildError, alone, fill, read_chunk};
 use crate::error::ProjectionError;
 use crate::projection::Definition;
 use crate::runtime::options_in;
@@ -64,16 +64,10 @@ pub(crate) async fn run(
     cancel: &CancellationToken,
     progress: &Progress,
 ) -> Result<Verified, RebuildError> {
-    // A rebuild would take the live rows away in the middle.
-    let mut lock = locked(definition, database).await?;
     let shadow = Shadow::named(definition.schema, "verified");
-    let result = match cancel.run_until_cancelled(verify(definition, store, database, &shadow, progress)).await {
-        Some(result) => result,
-        None => Err(RebuildError::Cancelled),
-    };
-    drop_schema(&mut lock, &shadow.name).await?;
-    lock.execute("select pg_advisory_unlock_all()").await?;
-    result
+    let verifying = verify(definition, store, database, &shadow, progress);
+    // A rebuild would take the live rows away in the middle.
+    alone(definition, database, cancel, &shadow, verifying).await
 }
 
 async fn verify(
