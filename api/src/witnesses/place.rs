@@ -71,10 +71,11 @@ impl Place {
     pub fn name(&self) -> String {
         let url = self.url();
         let host = url.host_str().unwrap_or_default();
-        let port = url.port().map(|port| format!(":{port}")).unwrap_or_default();
-        match self {
-            Self::Store { prefix, .. } => format!("{}://{host}/{prefix}", url.scheme()),
-            Self::Webhook { .. } => format!("{}://{host}{port}", url.scheme()),
+        match (self, url.port()) {
+            // Who it is, and not by which secret path or parameter.
+            (Self::Webhook { .. }, Some(port)) => format!("{}://{host}:{port}", url.scheme()),
+            (Self::Webhook { .. }, None) => format!("{}://{host}", url.scheme()),
+            (Self::Store { .. }, _) => format!("{}://{host}{}", url.scheme(), url.path()),
         }
     }
 }

@@ -121,6 +121,7 @@ impl Sealer {
         let (size, root) = (edge.size(), edge.root());
         self.sign(&mut transaction, size, root).await?;
         transaction.commit().await?;
+        metrics::gauge!(UNSEALED).set((head - end) as f64);
         Ok(if end < head { Step::More } else { Step::Done })
     }
 
