@@ -226,6 +226,24 @@ async fn a_long_log_hides_nothing_at_its_seams() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_hole_is_found_also_where_no_head_covers_it_yet() {
+    let sealed = Sealed::new().await;
+    let grow = "insert into events
+        select aggregate_type, gen_random_uuid()::text, 1, event_type, event_version, payload, metadata,
+               300 + n, gen_random_uuid(), recorded_at
+        from (select * from events where position = 1) one, generate_series(1, 17000) n";
+    execute(&sealed.url, grow).await;
+    sealed.tamper("alter table events drop constraint events_position_check").await;
+    assert_eq!(sealed.verify().await.missing, None);
+    for position in [301, 302, 8192, 8193, 16_384, 17_299] {
+        execute(&sealed.url, &format!("update events set position = -1 where position = {position}")).await;
+        let found = sealed.verify().await;
+        assert_eq!((found.missing, found.is_intact()), (Some(position), false));
+        execute(&sealed.url, &format!("update events set position = {position} where position = -1")).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_log_that_was_cut_off_or_rewritten_with_its_evidence_is_found_by_a_head_that_was_kept() {
     let cut_off = "delete from events where position > 200; delete from audit_heads; delete from audit_tiles;";
     let rewritten = "update events set event_type = 'DossierAccepted' where position = 7;";

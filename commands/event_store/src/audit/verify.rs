@@ -102,19 +102,18 @@ impl EventStore {
         }
         heads.sort_by_key(|head| head.head.size);
         drop(connection);
-        let end = heads.last().map_or(sealed, |head| head.head.size.max(sealed));
+        let end = events.max(sealed);
         let mut pass = Pass::new(&heads, sealed);
-        let mut after = 0;
-        let mut next = tokio::spawn(chunk(self.inner.reads.clone(), 0, sealed));
-        while after < end.max(events) {
-            let (rows, leaves) = next.await.map_err(|error| StoreError::Unavailable(error.to_string()))??;
-            let reached = after + CHUNK;
-            next = tokio::spawn(chunk(self.inner.reads.clone(), reached, sealed));
+        let read = |after: u64| (after < end).then(|| tokio::spawn(chunk(self.inner.reads.clone(), after, sealed)));
+        let (mut after, mut reading) = (0, read(0));
+        while let Some(chunk) = reading {
+            let (rows, leaves) = chunk.await.map_err(|error| StoreError::Unavailable(error.to_string()))??;
+            // The next are read while these are hashed.
+            reading = read(after + CHUNK);
             pass.take(after, &rows, leaves);
-            after = reached;
+            after += CHUNK;
             progress(after.min(events), events);
         }
-        next.abort();
         Ok(pass.finish(verified))
     }
 }
@@ -166,7 +165,6 @@ struct Pass<'a> {
     alignment: Alignment,
     /// The last leaves.
     tail: Leaves,
-    missing: Option<u64>,
 }
 
 /// A tree that grows along the log, and the first head that it does not agree with.
@@ -200,7 +198,7 @@ impl Growing {
 impl<'a> Pass<'a> {
     fn new(heads: &'a [&'a SignedHead], sealed: u64) -> Self {
         let (recorded, alignment, tail) = (Growing::default(), Alignment::beside(sealed), Leaves::default());
-        Self { heads, sealed, recorded, kept: None, alignment, tail, missing: None }
+        Self { heads, sealed, recorded, kept: None, alignment, tail }
     }
 
     fn take(&mut self, after: u64, rows: &[StoredEvent], leaves: Leaves) {
@@ -234,19 +232,8 @@ impl<'a> Pass<'a> {
             }
             self.alignment.leave_behind(after + CHUNK, |position| leaves.at(position));
         }
-        self.look_for_gaps(after, &rows[covered..]);
         if !leaves.hashes.is_empty() {
             self.tail = leaves;
-        }
-    }
-
-    /// What no head covers yet has to be whole, at least.
-    fn look_for_gaps(&mut self, after: u64, uncovered: &[StoredEvent]) {
-        for (expected, row) in (after.max(self.sealed) + 1..).zip(uncovered) {
-            if row.position != expected {
-                self.missing = self.missing.or(Some(expected));
-                return;
-            }
         }
     }
 
@@ -260,7 +247,9 @@ impl<'a> Pass<'a> {
         if !verified.tree_changed {
             (verified.changes, verified.more) = (changes, more);
         }
-        verified.missing = self.missing;
+        // What no head covers yet has to be whole, at least.
+        let reached = self.recorded.tree.size();
+        verified.missing = Some(reached + 1).filter(|_| self.recorded.torn && reached >= self.sealed);
         if let Some(size) = self.recorded.contradicted(self.heads) {
             let agreed = self.heads.iter().map(|head| head.head.size).filter(|agreed| *agreed < size).max();
             verified.contradictions.push(Contradiction::Rewritten { size, agreed: agreed.unwrap_or(0) });
