@@ -1,6 +1,7 @@
 //! What every test stands on: one private Postgres and one nats-server for the whole run, a database per test, and a
 //! write side on it.
 
+pub mod archive;
 pub mod bus;
 pub mod client;
 pub mod data_directory;

@@ -103,7 +103,7 @@ async fn every_kind_of_drift_is_found_with_the_event_that_the_row_should_show() 
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn it_can_be_cancelled_leaves_nothing_behind_and_keeps_rebuilds_out() {
+async fn it_can_be_cancelled_and_leaves_nothing_behind() {
     let url = database_url().await;
     let _worker = Process::worker(&url).await;
     let node = Node::start(&url).await;
@@ -123,10 +123,36 @@ async fn it_can_be_cancelled_leaves_nothing_behind_and_keeps_rebuilds_out() {
     assert_eq!(left_behind(&node).await, 0);
     let unknown = verify("nonsense", &node.store, &node.database, &CancellationToken::new(), &|_, _| {}).await;
     assert!(matches!(unknown, Err(RebuildError::Unknown)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn while_it_goes_on_no_rebuild_begins() {
+    let url = database_url().await;
+    let _worker = Process::worker(&url).await;
+    let node = Node::start(&url).await;
+    node.write(3).await;
+    caught_up(&node).await;
     let stop = CancellationToken::new();
-    let quiet = |_, _| {};
-    let at_once = [(); 4].map(|()| verify("dossier", &node.store, &node.database, &stop, &quiet));
-    let results = futures::future::join_all(at_once).await;
-    assert!(results.iter().any(Result::is_ok));
-    assert!(results.iter().all(|result| matches!(result, Ok(_) | Err(RebuildError::Running))), "{results:?}");
+    let (begun, wait) = std::sync::mpsc::channel();
+    let (go_on, may_go_on) = std::sync::mpsc::channel::<()>();
+    let may_go_on = std::sync::Mutex::new(may_go_on);
+    let verification = tokio::spawn({
+        let (node, stop) = (node.clone(), stop.clone());
+        async move {
+            let progress = move |_, _| {
+                if begun.send(()).is_ok() {
+                    tokio::task::block_in_place(|| may_go_on.lock().unwrap().recv().ok());
+                }
+            };
+            verify("dossier", &node.store, &node.database, &stop, &progress).await
+        }
+    });
+    tokio::task::spawn_blocking(move || wait.recv().unwrap()).await.unwrap();
+    let rebuilt = rebuild("dossier", &node.store, &node.database, &stop, &|_, _| {}).await;
+    assert!(matches!(rebuilt, Err(RebuildError::Running)), "{rebuilt:?}");
+    let another = verify("dossier", &node.store, &node.database, &stop, &|_, _| {}).await;
+    assert!(matches!(another, Err(RebuildError::Running)), "{another:?}");
+    go_on.send(()).unwrap();
+    assert_eq!(verification.await.unwrap().unwrap().drifted, 0);
+    rebuild("dossier", &node.store, &node.database, &stop, &|_, _| {}).await.unwrap();
 }

@@ -1,25 +1,16 @@
 //! One's own data, taken out whole, and nobody else's.
 
-use std::collections::BTreeMap;
-use std::io::{Cursor, Read};
-
 use super::*;
+use crate::support::archive::{Files, unpack};
 
 /// The files of an export by their names.
-async fn export(person: &Client) -> BTreeMap<String, String> {
+async fn export(person: &Client) -> Files {
     let request = person.request(Method::POST, "/api/users/me/export").json(&json!({}));
     let response = request.send().await.unwrap();
     assert_eq!(response.status(), 200);
     assert_eq!(response.headers()["content-type"], "application/zip");
     assert!(response.headers()["content-disposition"].to_str().unwrap().starts_with("attachment"));
-    let mut archive = zip::ZipArchive::new(Cursor::new(response.bytes().await.unwrap())).unwrap();
-    let names: Vec<String> = archive.file_names().map(|name| name.unwrap().into_owned()).collect();
-    let mut read = |name: &str| {
-        let mut text = String::new();
-        archive.by_name(name).unwrap().read_to_string(&mut text).unwrap();
-        text
-    };
-    names.into_iter().map(|name| (name.clone(), read(&name))).collect()
+    unpack(&response.bytes().await.unwrap())
 }
 
 #[tokio::test(flavor = "multi_thread")]

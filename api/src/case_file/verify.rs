@@ -5,13 +5,18 @@ use std::io::{Read, Seek};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use chrono::{DateTime, Utc};
+use domain::dossier::Dossier;
+use domain::personal::SEALED;
+use domain::{Aggregate, Metadata, Role};
 use event_store::audit::{Hash, SignedHead, StoredEvent, VerifierKey, verify_inclusion};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 use uuid::Uuid;
 use zip::ZipArchive;
 
 use super::{HEAD, HISTORY, KEYS, PROOFS};
+use crate::routes::dossier::payload_data;
 
 /// The largest file in a case file that is read.
 const LARGEST: u64 = 1 << 30;
@@ -53,18 +58,24 @@ struct Proof {
     path: Vec<String>,
 }
 
+/// What the history says of an event that is proved.
 #[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
 struct Item {
     version: u64,
     position: u64,
     r#type: String,
     at: DateTime<Utc>,
     actor: Actor,
+    data: Value,
+    request_id: String,
+    causation_id: Uuid,
 }
 
 #[derive(Deserialize)]
 struct Actor {
     id: Uuid,
+    role: Role,
 }
 
 /// Verifies a case file against the keys that are known, or, where there are none, against the one that it brings.
@@ -82,26 +93,27 @@ pub fn verify(file: impl Read + Seek, known: &[VerifierKey]) -> Result<VerifiedC
     let key = key.ok_or_else(|| CaseError::Refuted("its head was not signed by such a key".to_owned()))?;
     let proofs: Vec<Proof> = parse(&mut archive, PROOFS)?;
     let history: Vec<Item> = parse(&mut archive, HISTORY)?;
+    let events = proofs.len() as u64;
     if proofs.is_empty() || proofs.len() != history.len() {
         return Err(CaseError::Refuted("it has not as many proofs as events".to_owned()));
     }
     let mut dossier = None;
-    for (version, (proof, item)) in (1..).zip(proofs.iter().zip(&history)) {
+    for (version, (proof, item)) in (1..).zip(proofs.iter().zip(history)) {
         let event = proved(proof, &head)?;
         let refuted = |what: &str| CaseError::Refuted(format!("version {version}: {what}"));
         let stream = [event.texts[0].clone(), event.texts[1].clone()];
-        if *dossier.get_or_insert_with(|| stream.clone()) != stream {
+        if stream[0] != Dossier::TYPE || *dossier.get_or_insert_with(|| stream.clone()) != stream {
             return Err(refuted("the event is of another dossier"));
         }
         if event.version != version {
             return Err(refuted("the event is missing"));
         }
-        if !says_the_same(&event, item) {
+        if !says_the_same(&event, &item) {
             return Err(refuted("the history says something else than what is proved"));
         }
     }
     let [_, dossier] = dossier.unwrap_or_default();
-    Ok(VerifiedCase { dossier, events: proofs.len() as u64, head, key })
+    Ok(VerifiedCase { dossier, events, head, key })
 }
 
 /// The event, when it is under the head.
@@ -119,12 +131,30 @@ fn proved(proof: &Proof, head: &SignedHead) -> Result<StoredEvent, CaseError> {
 }
 
 fn says_the_same(event: &StoredEvent, item: &Item) -> bool {
-    let metadata: Option<serde_json::Value> = serde_json::from_str(&event.texts[5]).ok();
-    let actor = metadata.and_then(|metadata| metadata["actorId"].as_str()?.parse::<Uuid>().ok());
-    (event.version, event.position) == (item.version, item.position)
-        && event.texts[2] == item.r#type
-        && event.recorded_at == item.at.timestamp_micros()
-        && actor == Some(item.actor.id)
+    let [_, _, event_type, _, payload, metadata] = &event.texts;
+    let (Ok(payload), Ok(metadata)) = (payload_data(payload), serde_json::from_str::<Metadata>(metadata)) else {
+        return false;
+    };
+    (event.version, event.position, event.recorded_at) == (item.version, item.position, item.at.timestamp_micros())
+        && *event_type == item.r#type
+        && (metadata.actor_id, metadata.actor_role) == (item.actor.id, item.actor.role)
+        && (&metadata.request_id, metadata.causation_id) == (&item.request_id, item.causation_id)
+        && shows(&payload, &item.data)
+}
+
+/// Whether what is shown is what is proved, but for what is sealed there.
+fn shows(proved: &Value, shown: &Value) -> bool {
+    match (proved, shown) {
+        (Value::Object(proved), _) if proved.contains_key(SEALED) => true,
+        (Value::Object(proved), Value::Object(shown)) => {
+            proved.len() == shown.len()
+                && proved.iter().all(|(name, value)| shown.get(name).is_some_and(|shown| shows(value, shown)))
+        }
+        (Value::Array(proved), Value::Array(shown)) => {
+            proved.len() == shown.len() && proved.iter().zip(shown).all(|(proved, shown)| shows(proved, shown))
+        }
+        _ => proved == shown,
+    }
 }
 
 fn read(archive: &mut ZipArchive<impl Read + Seek>, name: &str) -> Result<String, CaseError> {

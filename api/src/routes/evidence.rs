@@ -8,7 +8,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use chrono::{DateTime, Utc};
 use domain::Action;
-use event_store::audit::{PublishedKey, SignedHead};
+use event_store::audit::{PublishedKey, SignedHead, root_above};
 use event_store::{EventStore, StoreError};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -170,7 +170,8 @@ impl InclusionProof {
     pub async fn make(store: &EventStore, position: u64, size: u64) -> Result<Self, StoreError> {
         let leaf = STANDARD.encode(store.stored_event(position).await?.encoded());
         let (hash, path) = store.prove_inclusion(position, size).await?;
-        let root_hash = store.tree_root(size).await?.to_string();
+        let torn = || StoreError::Broken(format!("the tree of {size} leaves is torn"));
+        let root_hash = root_above(hash, position - 1, size, &path).ok_or_else(torn)?.to_string();
         let path = path.iter().map(ToString::to_string).collect();
         Ok(Self { position, size, leaf, leaf_hash: hash.to_string(), root_hash, path })
     }

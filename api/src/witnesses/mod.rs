@@ -102,7 +102,10 @@ impl Witnesses {
 
     /// What the place has accepted, when it lacks this head and nobody has tried for a while.
     async fn take_turn(&self, id: &[u8; 32], size: u64) -> Result<Option<u64>, StoreError> {
-        let turn = "insert into audit_witnesses as w (id, tried_at) values ($1, clock_timestamp())
+        // Looked at before: what is in conflict is locked, and so written to disk, also where nothing is updated.
+        let turn = "insert into audit_witnesses as w (id, tried_at) select $1, clock_timestamp()
+             where not exists (select from audit_witnesses where id = $1
+                 and (size >= $2 or tried_at >= clock_timestamp() - make_interval(secs => $3)))
              on conflict (id) do update set tried_at = clock_timestamp()
              where w.size < $2 and w.tried_at < clock_timestamp() - make_interval(secs => $3)
              returning size";

@@ -44,14 +44,18 @@ pub enum Moment {
     Position(u64),
 }
 
-/// The stream of a dossier, for those who may replay it, and the head of the log.
-async fn replay<R>(app: &App, id: Uuid, request: &QueryRequest<R>) -> Result<(Vec<EventEnvelope>, u64), Problem> {
+/// The stream of a dossier, for those who may replay it, what it has led to, and the head of the log.
+async fn replay<R>(
+    app: &App,
+    id: Uuid,
+    request: &QueryRequest<R>,
+) -> Result<(Vec<EventEnvelope>, DossierRow, u64), Problem> {
     let head = app.log_head(request).await?;
     let events = app.store().read_stream(stream(id), 0).await?;
     let row = DossierRow::fold(&events)?.ok_or_else(not_found::<Dossier>)?;
     request.caller.can(Action::ReadHistory, &row.resource()).map_err(denied::<Dossier>)?;
     record_read(app, request, Action::ReadHistory, &row).await?;
-    Ok((events, head))
+    Ok((events, row, head))
 }
 
 /// The dossier as it was.
@@ -64,7 +68,7 @@ pub async fn as_it_was<R>(
     moment: Moment,
     request: &QueryRequest<R>,
 ) -> Result<QueryAnswer<Box<RawValue>>, Problem> {
-    let (events, position) = replay(app, id, request).await?;
+    let (events, _, position) = replay(app, id, request).await?;
     let count = match moment {
         Moment::Version(version) => version,
         Moment::Time(time) => events.partition_point(|event| event.recorded_at <= time) as u64,
@@ -140,7 +144,7 @@ async fn diff(
     request: QueryRequest<Between>,
 ) -> Result<QueryAnswer<DossierDiff>, Problem> {
     let Between { from, to } = request.parameters;
-    let (events, position) = replay(&app, id, &request).await?;
+    let (events, _, position) = replay(&app, id, &request).await?;
     let unknown = || Problem::new(&codes::VERSION_NOT_FOUND);
     let index = |version: u64| usize::try_from(version).ok().filter(|index| *index <= events.len()).ok_or_else(unknown);
     let (before, after) = (index(from)?, index(to)?);
@@ -260,7 +264,7 @@ async fn history(
     let Paging { limit, cursor } = &request.parameters;
     let cursors = Cursor::of(app.vault(), "history", &id, request.caller.id());
     let after: usize = cursor.as_ref().map_or(Ok(0), |cursor| cursors.open(cursor))?;
-    let (events, position) = replay(&app, id, &request).await?;
+    let (events, _, position) = replay(&app, id, &request).await?;
     let end = events.len().min(after + limit.0 as usize);
     let items = items(&app, id, &events[..end], after.min(end)).await?;
     let next_cursor = (end < events.len()).then(|| cursors.seal(&end));
@@ -278,9 +282,8 @@ async fn case_file(
     Id(id): Id,
     request: QueryRequest<NoParameters>,
 ) -> Result<Response, Problem> {
-    let (events, _) = replay(&app, id, &request).await?;
+    let (events, row, _) = replay(&app, id, &request).await?;
     request.caller.may(Action::ReadLog)?;
-    let row = DossierRow::fold(&events)?.ok_or_else(not_found::<Dossier>)?;
     let taken = Access::new(AccessAction::Export, &request.info).by(request.caller.id());
     app.accesses().record(taken.concerning(row.owner_id).to(Dossier::TYPE, id)).await?;
     let last = events.last().map_or(0, |event| event.position);
@@ -331,7 +334,8 @@ async fn items(app: &App, id: Uuid, events: &[EventEnvelope], after: usize) -> R
         }
         dossier.apply(&envelope.decode::<Dossier>().map_err(broken)?);
         if index >= after {
-            documents.push((stream, data(envelope)?));
+            let data = payload_data(envelope.payload.get()).map_err(|error| StoreError::Broken(error.to_string()))?;
+            documents.push((stream, data));
             documents.push((stream, state(&dossier)?));
         }
     }
@@ -365,9 +369,12 @@ fn broken(error: DecodeError) -> Problem {
     StoreError::Broken(error.to_string()).into()
 }
 
-/// What the event says, without the wrapping that names it a second time.
-fn data(envelope: &EventEnvelope) -> Result<Value, Problem> {
-    Ok(match tree(&envelope.payload)? {
+/// What an event says, without the wrapping that names it a second time.
+///
+/// # Errors
+/// When it is no JSON.
+pub fn payload_data(payload: &str) -> serde_json::Result<Value> {
+    Ok(match serde_json::from_str(payload)? {
         Value::Object(wrapped) if wrapped.len() == 1 => {
             wrapped.into_iter().next().map_or(Value::Null, |(_, data)| data)
         }

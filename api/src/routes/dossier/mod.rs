@@ -6,7 +6,7 @@ mod history;
 mod queries;
 mod view;
 
-pub use history::{HistoryItem, whole_history};
+pub use history::{HistoryItem, payload_data, whole_history};
 
 use domain::dossier::Dossier;
 use projections::{Projection, Scope};

@@ -15,17 +15,6 @@ pub(crate) async fn last(connection: &mut PgConnection, origin: &str) -> Result<
     row.map(|row| head(origin, row)).transpose()
 }
 
-/// The head of exactly so many events.
-pub(crate) async fn of(
-    connection: &mut PgConnection,
-    origin: &str,
-    size: u64,
-) -> Result<Option<SignedHead>, StoreError> {
-    let of = "select size, root, signed_at, key_id, signature from audit_heads where size = $1";
-    let row: Option<Row> = sqlx::query_as(of).bind(size.cast_signed()).fetch_optional(connection).await?;
-    row.map(|row| head(origin, row)).transpose()
-}
-
 pub(crate) async fn all(connection: &mut PgConnection, origin: &str) -> Result<Vec<SignedHead>, StoreError> {
     let all = "select size, root, signed_at, key_id, signature from audit_heads order by size";
     let rows: Vec<Row> = sqlx::query_as(all).fetch_all(connection).await?;

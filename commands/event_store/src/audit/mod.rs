@@ -17,11 +17,11 @@ pub use head::{KeyId, NotAHead, SignedHead, TreeHead, VerifierKey};
 pub use keys::{PublishedKey, introduction};
 pub use leaf::StoredEvent;
 pub use sealer::Sealer;
-pub use tree::{Hash, verify_consistency, verify_inclusion};
+pub use tree::{Hash, root_above, verify_consistency, verify_inclusion};
 pub use verify::{Contradiction, Verified};
 
 use keys::AuditKey;
-use tree::{Frontier, consistency_path, inclusion_path, subtrees};
+use tree::{consistency_path, inclusion_path};
 
 use crate::{EventStore, StoreError};
 
@@ -37,14 +37,6 @@ impl EventStore {
     /// [`StoreError`] when the database does not answer.
     pub async fn tree_head(&self) -> Result<Option<SignedHead>, StoreError> {
         heads::last(&mut *self.inner.reads.acquire().await?, &self.audit_origin()).await
-    }
-
-    /// The signed head of exactly so many events, when there is one.
-    ///
-    /// # Errors
-    /// [`StoreError`] when the database does not answer.
-    pub async fn tree_head_of(&self, size: u64) -> Result<Option<SignedHead>, StoreError> {
-        heads::of(&mut *self.inner.reads.acquire().await?, &self.audit_origin(), size).await
     }
 
     /// The keys that heads are signed with, in order.
@@ -97,14 +89,5 @@ impl EventStore {
     /// As [`EventStore::prove_inclusion`].
     pub async fn prove_consistency(&self, from: u64, to: u64) -> Result<Vec<Hash>, StoreError> {
         tiles::roots(&mut *self.inner.reads.acquire().await?, &consistency_path(from, to)).await
-    }
-
-    /// The root of the tree of the first `size` events, which are sealed.
-    ///
-    /// # Errors
-    /// As [`EventStore::prove_inclusion`].
-    pub async fn tree_root(&self, size: u64) -> Result<Hash, StoreError> {
-        let roots = tiles::roots(&mut *self.inner.reads.acquire().await?, &subtrees(0..size)).await?;
-        Ok(Frontier::new(size, roots).map_or_else(Hash::of_nothing, |tree| tree.root()))
     }
 }

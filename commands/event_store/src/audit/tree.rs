@@ -176,15 +176,21 @@ pub fn consistency_path(from: u64, to: u64) -> Vec<Range<u64>> {
     path
 }
 
-/// Whether `path` proves that `leaf` is leaf `index` of the tree of `size` leaves with this root (RFC 9162, 2.1.3.2).
+/// Whether `path` proves that `leaf` is leaf `index` of the tree of `size` leaves with this root.
 pub fn verify_inclusion(leaf: Hash, index: u64, size: u64, path: &[Hash], root: Hash) -> bool {
+    root_above(leaf, index, size, path) == Some(root)
+}
+
+/// The root of the tree of `size` leaves in which `path` leads up from leaf `index` (RFC 9162, 2.1.3.2); none when it
+/// leads nowhere.
+pub fn root_above(leaf: Hash, index: u64, size: u64, path: &[Hash]) -> Option<Hash> {
     if index >= size {
-        return false;
+        return None;
     }
     let (mut node, mut last, mut computed) = (index, size - 1, leaf);
     for hash in path {
         if last == 0 {
-            return false;
+            return None;
         }
         if node & 1 == 1 || node == last {
             computed = Hash::above(*hash, computed);
@@ -196,7 +202,7 @@ pub fn verify_inclusion(leaf: Hash, index: u64, size: u64, path: &[Hash], root: 
         }
         (node, last) = (node >> 1, last >> 1);
     }
-    last == 0 && computed == root
+    (last == 0).then_some(computed)
 }
 
 /// Whether `path` proves that the tree of `from` leaves with the root `old` is how the tree of `to` leaves with the root
