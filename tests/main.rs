@@ -17,6 +17,7 @@ mod log;
 mod mail;
 mod monitoring;
 mod projections;
+mod quarantine;
 mod rebuild;
 mod relay;
 mod row_level_security;

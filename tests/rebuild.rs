@@ -103,33 +103,163 @@ async fn reads_never_fail_and_never_go_backwards_while_a_projection_is_rebuilt()
     assert_models_are_the_fold(&node).await;
 }
 
+/// Which schema goes by this name: a number that renaming does not change.
+async fn schema(node: &Node, name: &str) -> i64 {
+    node.ask(&format!("select coalesce(max(oid::int8), 0) from pg_namespace where nspname = '{name}'")).await
+}
+
+async fn rebuild_is(node: &Node, status: &str) -> bool {
+    node.ask(&format!(
+        "select exists (select from projection_rebuilds where projection = 'dossier' and status = '{status}')"
+    ))
+    .await
+}
+
 #[tokio::test(flavor = "multi_thread")]
-async fn a_rebuild_killed_in_the_middle_leaves_the_old_rows_and_can_be_started_again() {
+async fn a_rebuild_that_is_killed_leaves_the_old_rows_and_a_worker_goes_on_with_it() {
     let url = database_url().await;
     let nats_url = &crate::support::servers().await.nats_url;
     let node = Node::start(&url).await;
     let owner = node.applicant().await;
     node.create_dossier(&owner).await;
-    let _worker = Process::worker(&url).await;
-    multiply(&url, 12_000).await;
+    let worker = Process::worker(&url).await;
+    multiply(&url, 40_000).await;
     caught_up(&node).await;
+    worker.kill();
+    let live = schema(&node, "dossier").await;
     for _ in 0..2 {
         let rebuilding = Process::spawn(rebuild_command(&url, nats_url)).await;
-        let begun = "select exists (select from pg_namespace where nspname = 'dossier_next')";
+        let begun = "select exists (select from projection_rebuilds where done > 0 and status = 'running')";
         eventually("the rebuild has begun", || node.ask::<bool>(begun)).await;
         sleep(Duration::from_millis(rand::random_range(0..150))).await;
         rebuilding.kill();
         node.create_dossier(&owner).await;
-        assert_models_are_the_fold(&node).await;
     }
+    let next = schema(&node, "dossier_next").await;
+    assert!(next > 0 && schema(&node, "dossier").await == live, "it was killed too late");
+    let _worker = Process::worker(&url).await;
+    eventually("the worker ends it", || rebuild_is(&node, "finished")).await;
+    // With the rows that were there, not with others.
+    assert_eq!((schema(&node, "dossier").await, schema(&node, "dossier_retired").await), (next, live));
+    node.create_dossier(&owner).await;
+    assert_models_are_the_fold(&node).await;
     let (code, said) = run(rebuild_command(&url, nats_url)).await;
     assert_eq!(code, Some(0), "{said}");
     assert!(said.contains("was rebuilt up to position"), "{said}");
-    node.create_dossier(&owner).await;
     assert_models_are_the_fold(&node).await;
-    let left = "select count(*) from pg_namespace where nspname like 'dossier\\__%'";
-    let left: i64 = node.ask(left).await;
-    assert_eq!(left, 0, "schemas are left behind");
+    let left: Vec<String> =
+        sqlx::query_scalar("select nspname::text from pg_namespace where nspname like 'dossier%' order by 1")
+            .fetch_all(&node.database.reads)
+            .await
+            .unwrap();
+    assert_eq!(left, ["dossier", "dossier_retired"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rebuild_is_watched_and_cancelled_from_any_node_and_gone_on_with() {
+    let url = database_url().await;
+    let systems = [Process::api(&url, &[]).await, Process::api(&url, &["api"]).await];
+    let admin = systems[0].admin().await;
+    let elsewhere = admin.at(&systems[1].url());
+    admin.create_dossier("A request").await;
+    let node = Node::start(&url).await;
+    multiply(&url, 60_000).await;
+    caught_up(&node).await;
+    let path = "/api/admin/projections/dossier/rebuild";
+    elsewhere.delete(path).await.expect_problem(409, "rebuild.not_running");
+    let live = schema(&node, "dossier").await;
+    elsewhere.post(path, json!({})).await.expect(202);
+    let seen = async |client: &Client| {
+        let answer = client.get("/api/admin/projections").await.expect(200);
+        let items = answer.body["items"].as_array().unwrap().clone();
+        items.into_iter().find(|item| item["name"] == "dossier").unwrap()
+    };
+    eventually("it makes progress", async || {
+        let rebuild = seen(&elsewhere).await["rebuild"].clone();
+        rebuild["done"].as_u64().unwrap() > 0 && rebuild["total"].as_u64().unwrap() > 60_000
+    })
+    .await;
+    elsewhere.delete(path).await.expect(202);
+    assert_eq!(seen(&admin).await["rebuild"]["status"], "cancelled");
+    let free = "select count(*) = 0 from pg_locks where locktype = 'advisory' and pid in (
+        select pid from pg_stat_activity where query like '%capitune.rebuild%')";
+    eventually("it is left", || node.ask::<bool>(free)).await;
+    let next = schema(&node, "dossier_next").await;
+    assert!(next > 0 && schema(&node, "dossier").await == live, "it was cancelled too late");
+    admin.create_dossier("Another request").await;
+    assert!(seen(&admin).await["retired"].is_null());
+    admin.post(path, json!({})).await.expect(202);
+    eventually("it ends", async || seen(&elsewhere).await["rebuild"]["status"] == "finished").await;
+    assert_eq!(schema(&node, "dossier").await, next);
+    let retired = seen(&admin).await["retired"].clone();
+    assert!(retired["version"] == 1 && retired["position"].as_u64().unwrap() > 60_000, "{retired}");
+    assert_models_are_the_fold(&node).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_that_a_second_fold_contradicts_never_take_over() {
+    let url = database_url().await;
+    let _worker = Process::worker(&url).await;
+    let node = Node::start(&url).await;
+    node.write(20).await;
+    caught_up(&node).await;
+    let live = schema(&node, "dossier").await;
+    for tampering in [
+        "update dossier_next.dossiers set title = 'Another' where id = (select min(id::text)::uuid from dossier_next.dossiers)",
+        "delete from dossier_next.dossiers where id = (select max(id::text)::uuid from dossier_next.dossiers)",
+    ] {
+        let changed = url.clone();
+        let progress = move |done, total| {
+            if done == total {
+                let tamper = execute(&changed, tampering);
+                tokio::task::block_in_place(|| tokio::runtime::Handle::current().block_on(tamper));
+            }
+        };
+        let refused = rebuild("dossier", &node.store, &node.database, &CancellationToken::new(), &progress).await;
+        assert!(matches!(refused, Err(RebuildError::Drifted(1, _))), "{refused:?}");
+        assert!(rebuild_is(&node, "failed").await);
+        assert_eq!((schema(&node, "dossier").await, schema(&node, "dossier_next").await), (live, 0));
+    }
+    assert_models_are_the_fold(&node).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_can_go_back_to_the_earlier_rows_for_a_day() {
+    let url = database_url().await;
+    let system = Process::api(&url, &[]).await;
+    let (admin, ada) = (system.admin().await, system.client().register("Ada").await);
+    let path = format!("/api/dossiers/{}", ada.create_dossier("One").await.id());
+    let node = Node::start(&url).await;
+    caught_up(&node).await;
+    let back = "/api/admin/projections/dossier/rollback";
+    admin.post(back, json!({})).await.expect_problem(409, "rebuild.nothing_retired");
+    let first = schema(&node, "dossier").await;
+    rebuild("dossier", &node.store, &node.database, &CancellationToken::new(), &|_, _| {}).await.unwrap();
+    let second = schema(&node, "dossier").await;
+    for (turn, expected) in [(1, first), (2, second), (3, first)] {
+        let written = ada.put(&path, json!({ "title": format!("Turn {turn}") })).await.expect(200).position();
+        ada.get(&format!("{path}?minPosition={written}")).await.expect(200);
+        if turn == 3 {
+            let mut command = Process::command(&["rollback", "dossier"]);
+            command.env("DATABASE_URL", &url).env("NATS_URL", &crate::support::servers().await.nats_url);
+            command.env("CAPITUNE_MASTER_KEY", "2a".repeat(32));
+            let (code, said) = run(command).await;
+            assert!(code == Some(0) && said.contains("shows its earlier rows"), "{said}");
+        } else {
+            admin.post(back, json!({})).await.expect(200);
+        }
+        // Whoever asks for what they wrote gets it, and nothing earlier.
+        let read = ada.get(&format!("{path}?minPosition={written}")).await.expect(200);
+        assert_eq!(read.body["title"], format!("Turn {turn}"));
+        assert_eq!(schema(&node, "dossier").await, expected);
+        assert_models_are_the_fold(&node).await;
+    }
+    execute(&url, "update projection_retired set version = 7").await;
+    admin.post(back, json!({})).await.expect_problem(409, "rebuild.other_version");
+    execute(&url, "update projection_retired set retired_at = 'epoch'").await;
+    eventually("they are done away with", async || schema(&node, "dossier_retired").await == 0).await;
+    admin.post(back, json!({})).await.expect_problem(409, "rebuild.nothing_retired");
+    assert_models_are_the_fold(&node).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

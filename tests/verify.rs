@@ -11,7 +11,7 @@ use crate::support::data_directory::run;
 use crate::support::models::caught_up;
 use crate::support::people::People;
 use crate::support::process::Process;
-use crate::support::{Node, database_url, execute, servers};
+use crate::support::{Node, database_url, eventually, execute, servers};
 
 async fn verified(node: &Node, name: &str) -> Verified {
     verify(name, &node.store, &node.database, &CancellationToken::new(), &|_, _| {}).await.unwrap()
@@ -155,4 +155,39 @@ async fn while_it_goes_on_no_rebuild_begins() {
     go_on.send(()).unwrap();
     assert_eq!(verification.await.unwrap().unwrap().drifted, 0);
     rebuild("dossier", &node.store, &node.database, &stop, &|_, _| {}).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_verifies_by_itself_and_tells_what_it_finds() {
+    let url = database_url().await;
+    let system = Process::api(&url, &[]).await;
+    let (admin, ada) = (system.admin().await, system.client().register("Ada").await);
+    let dossier = ada.create_dossier("One").await.id();
+    let node = Node::start(&url).await;
+    caught_up(&node).await;
+    let verified = async |name: &str| {
+        let answer = admin.get("/api/admin/projections").await.expect(200);
+        let items = answer.body["items"].as_array().unwrap().clone();
+        items.into_iter().find(|item| item["name"] == name).unwrap()["verified"].clone()
+    };
+    assert!(verified("dossier").await.is_null());
+    let due = "update projection_verifications set verified_at = 'epoch'";
+    eventually("it is planned", async || node.ask::<i64>("select count(*) from projection_verifications").await == 7)
+        .await;
+    execute(&url, due).await;
+    for name in NAMES {
+        eventually("it is verified", async || !verified(name).await.is_null()).await;
+        assert_eq!(verified(name).await["drifted"], 0, "{name}");
+    }
+    assert_eq!(verified("dossier").await["rows"], 1);
+    execute(&url, "update dossier.dossiers set title = 'Another'").await;
+    execute(&url, due).await;
+    eventually("the drift is found", async || verified("dossier").await["drifted"] == 1).await;
+    assert_eq!(verified("dossier").await["drift"], format!("dossiers ({dossier})"));
+    eventually("it is reported", async || {
+        let metrics = system.client().get("/metrics").await.expect(200);
+        metrics.body.as_str().unwrap().contains("capitune_projection_drift{projection=\"dossier\"} 1")
+    })
+    .await;
+    assert_eq!(left_behind(&node).await, 0);
 }

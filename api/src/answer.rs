@@ -6,6 +6,7 @@ use axum::response::{IntoResponse, Response};
 use commands::{Context, Executed, Outcome};
 use domain::Aggregate;
 use event_store::{Append, Claim, IdempotencyRecord, Lineage, StreamId};
+use projections::Reached;
 use serde::Serialize;
 use serde_json::Value;
 use tokio::time::Instant;
@@ -20,6 +21,8 @@ use crate::problem::{Problem, codes};
 
 /// `Capitune-Position`.
 pub static POSITION: HeaderName = HeaderName::from_static("capitune-position");
+/// `Capitune-Held-From`: from this position on, some of what is answered is held back.
+pub static HELD_FROM: HeaderName = HeaderName::from_static("capitune-held-from");
 static REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
 static PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
 
@@ -168,9 +171,22 @@ impl App {
         if self.store().append(record).await?.is_ok() {
             return Ok(false);
         }
+        match self.repeated(order).await? {
+            true => Ok(true),
+            false => Err(Problem::new(&codes::IDEMPOTENCY_KEY_REUSED)),
+        }
+    }
+
+    /// Whether what is asked for was asked for under the same key before, and done.
+    ///
+    /// # Errors
+    /// A 422 when the key came with another request, a 503 when the event store does not answer.
+    pub async fn repeated(&self, order: &Order) -> Result<bool, Problem> {
+        let Context { idempotency: Some(key), .. } = order.context(OK) else { return Ok(false) };
         match self.store().idempotency_record(key.scope, &key.key).await? {
             Some(known) if known.digest == key.digest => Ok(true),
-            _ => Err(Problem::new(&codes::IDEMPOTENCY_KEY_REUSED)),
+            Some(_) => Err(Problem::new(&codes::IDEMPOTENCY_KEY_REUSED)),
+            None => Ok(false),
         }
     }
 
@@ -211,26 +227,40 @@ pub struct QueryAnswer<T> {
     /// What was asked for.
     pub body: T,
     /// How far its read model was.
-    pub position: u64,
+    pub reached: Reached,
     /// The version, when it is one aggregate.
     pub version: Option<u64>,
 }
 
 impl<T> QueryAnswer<T> {
     /// An answer that is no single aggregate.
-    pub fn new(body: T, position: u64) -> Self {
-        Self { body, position, version: None }
+    pub fn new(body: T, reached: impl Into<Reached>) -> Self {
+        Self { body, reached: reached.into(), version: None }
+    }
+
+    /// An answer that is one aggregate.
+    pub fn of_one(body: T, reached: impl Into<Reached>, version: Option<u64>) -> Self {
+        Self { body, reached: reached.into(), version }
     }
 }
 
 impl<T: Serialize> IntoResponse for QueryAnswer<T> {
     fn into_response(self) -> Response {
         let mut response = json(&self.body).into_response();
-        response.headers_mut().insert(&POSITION, HeaderValue::from(self.position));
+        let headers = response.headers_mut();
+        mark_reached(headers, self.reached);
         if let Some(version) = self.version {
-            response.headers_mut().insert(ETAG, etag(version));
+            headers.insert(ETAG, etag(version));
         }
         response
+    }
+}
+
+/// Says in the headers how far what is answered is.
+pub fn mark_reached(headers: &mut HeaderMap, reached: Reached) {
+    headers.insert(&POSITION, HeaderValue::from(reached.position));
+    if let Some(held_from) = reached.held_from {
+        headers.insert(&HELD_FROM, HeaderValue::from(held_from));
     }
 }
 

@@ -10,6 +10,7 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use projections::{Models, ReadPositions};
 use sqlx::PgPool;
 use sqlx::postgres::PgPoolOptions;
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use crate::accesses::Accesses;
@@ -19,7 +20,6 @@ use crate::avatars::Avatars;
 use crate::config::{AddressRange, Config};
 use crate::cors::Origins;
 use crate::invitations::Invitations;
-use crate::jobs::Jobs;
 use crate::mail::Mailbox;
 use crate::rate_limit::Limiter;
 
@@ -28,6 +28,9 @@ const LONGEST_WAIT: Duration = Duration::from_secs(30);
 
 /// The longest that a command may take.
 const LONGEST_COMMAND: Duration = Duration::from_secs(10);
+
+/// Tables that may be read at once.
+const TABLES: usize = 8;
 
 /// What every handler can reach. Cheap to clone.
 #[derive(Clone)]
@@ -60,13 +63,14 @@ struct Inner {
     auth: Auth,
     avatars: Avatars,
     invitations: Invitations,
-    jobs: Jobs,
     health_pool: PgPool,
     body_limit: usize,
     request_timeout: Duration,
     trusted_proxies: Vec<AddressRange>,
     require_verified_email: bool,
     admission: Admission,
+    tables: Arc<Semaphore>,
+    smallest_group: i64,
     limiter: Limiter,
     origins: Origins,
     unsafe_durability: bool,
@@ -85,7 +89,6 @@ impl App {
         let accesses = Accesses::start(&parts.database, parts.store.clone(), parts.stop.clone());
         let avatars = Avatars::new(&parts.database);
         let invitations = Invitations::new(parts.database.writes.clone(), parts.mailbox.clone());
-        let jobs = Jobs::new(parts.store.clone(), parts.database.clone(), parts.stop.clone());
         // Of its own: how busy the others are says nothing about Postgres.
         let health_pool = PgPoolOptions::new().max_connections(1).connect_lazy_with(parts.database.connect_options());
         Ok(Self {
@@ -96,13 +99,14 @@ impl App {
                 auth,
                 avatars,
                 invitations,
-                jobs,
                 health_pool,
                 body_limit: config.body_limit,
                 request_timeout: config.request_timeout,
                 trusted_proxies: config.trusted_proxies.clone(),
                 require_verified_email: config.require_verified_email,
                 admission: Admission::new(config.max_requests),
+                tables: Arc::new(Semaphore::new(TABLES)),
+                smallest_group: i64::from(config.smallest_group),
                 limiter,
                 origins: Origins::new(config.cors_origins.clone()),
                 unsafe_durability: config.unsafe_durability,
@@ -146,6 +150,21 @@ impl App {
         self.inner.parts.store.vault()
     }
 
+    /// The database.
+    pub fn database(&self) -> &Database {
+        &self.inner.parts.database
+    }
+
+    /// How many tables may be read at once; reading one takes a permit.
+    pub fn tables(&self) -> Arc<Semaphore> {
+        self.inner.tables.clone()
+    }
+
+    /// How many the smallest group has that is shown.
+    pub fn smallest_group(&self) -> i64 {
+        self.inner.smallest_group
+    }
+
     /// Connections for queries.
     pub fn reads(&self) -> &PgPool {
         &self.inner.parts.database.reads
@@ -174,11 +193,6 @@ impl App {
     /// A connection for questions about Postgres itself.
     pub fn health_pool(&self) -> &PgPool {
         &self.inner.health_pool
-    }
-
-    /// Rebuilds under way.
-    pub fn jobs(&self) -> &Jobs {
-        &self.inner.jobs
     }
 
     /// Ends when the process is to stop.

@@ -18,7 +18,7 @@ const METHODS: &str = "GET, POST, PUT, DELETE";
 const SENT: &str = "Authorization, Content-Type, Idempotency-Key, If-Match, Prefer, Capitune-Min-Position, X-Request-Id, \
                     Traceparent, X-CSRF-Token";
 /// What a page may read beside what every page may.
-const READ: &str = "Capitune-Position, ETag, Location, Retry-After, RateLimit, RateLimit-Policy, X-Request-Id, \
+const READ: &str = "Capitune-Position, Capitune-Held-From, ETag, Location, Retry-After, RateLimit, RateLimit-Policy, X-Request-Id, \
                     Idempotent-Replayed, Preference-Applied, WWW-Authenticate, Content-Disposition, Allow";
 /// For how long a browser remembers that it may, in seconds.
 const REMEMBERED: &str = "600";

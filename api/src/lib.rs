@@ -22,7 +22,6 @@ mod export;
 mod extract;
 mod head_patience;
 mod invitations;
-mod jobs;
 mod lingering;
 mod mail;
 mod metadata;
@@ -33,6 +32,7 @@ mod reads;
 mod routes;
 mod server;
 mod sweep;
+mod table;
 mod telemetry;
 mod witnesses;
 

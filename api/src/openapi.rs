@@ -116,6 +116,9 @@ fn success_headers(method: &str, public: bool, counted: bool, one: bool) -> Valu
     }
     if !public {
         names.push(("Capitune-Position", "Position"));
+        if method == "get" {
+            names.push(("Capitune-Held-From", "HeldFrom"));
+        }
         if one || method != "get" {
             names.push(("ETag", "ETag"));
         }
@@ -163,6 +166,8 @@ fn headers() -> Value {
         "RequestId": text("The request's name: the client's, or one of ours."),
         "Position": { "description": "For a command, the position of its last event; for a query, how far the read \
                                       model was.", "schema": { "type": "integer", "format": "int64" } },
+        "HeldFrom": { "description": "From this position on, some of what is answered is held back: an event could \
+                                      not be applied.", "schema": { "type": "integer", "format": "int64" } },
         "ETag": text("The version, quoted."),
         "Location": text("With 201: where the new resource is."),
         "RateLimit": text("How many requests are left (`r`), and in how many seconds they are renewed (`t`)."),

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use event_store::audit::SignedHead;
-use projections::{Lagging, ReadError, Scope};
+use projections::{Lagging, Reached, ReadError, Scope};
 use tokio::time::{Instant, sleep_until};
 
 use crate::app::App;
@@ -27,9 +27,9 @@ impl App {
         scope: Scope,
         request: &QueryRequest<R>,
         query: impl FnMut() -> F,
-    ) -> Result<(T, u64), Problem>
+    ) -> Result<(T, Reached), Problem>
     where
-        F: Future<Output = Result<(T, u64), sqlx::Error>>,
+        F: Future<Output = Result<(T, Reached), sqlx::Error>>,
     {
         let (position, deadline) = (request.min_position, request.deadline);
         Ok(self.positions().read(projection, scope, position, deadline, query).await?)

@@ -15,8 +15,9 @@ use uuid::Uuid;
 
 use crate::error::ProjectionError;
 use crate::models::Models;
-use crate::positions::partition_of;
+use crate::positions::{Reached, partition_of};
 use crate::projection::{Applying, Projection, Recorded};
+use crate::rows::{one, present};
 
 const COLUMNS: &str =
     "id, organization_id, email, name, locale, roles, avatar, status, version, created_at, updated_at";
@@ -153,9 +154,9 @@ async fn apply(batch: &[Recorded<AccountEvent>], connection: &mut PgConnection) 
         let version = row.as_ref().map_or(0, |row| row.version);
         let misplaced = || {
             let (position, found) = (envelope.position, envelope.version);
-            ProjectionError::Failed(format!("position {position}: version {found} of an account at {version}"))
+            ProjectionError::Poison(format!("position {position}: version {found} of an account at {version}"))
         };
-        if envelope.version != version + 1 {
+        if envelope.version <= version {
             return Err(misplaced());
         }
         match row {
@@ -191,7 +192,7 @@ async fn upsert(rows: Vec<AccountRow>, connection: &mut PgConnection) -> Result<
             avatar = excluded.avatar, status = excluded.status, version = excluded.version, updated_at = excluded.updated_at";
     let sealed = |column: fn(&AccountRow) -> &Personal<String>| {
         let json = rows.iter().map(|row| serde_json::to_string(column(row)));
-        json.collect::<Result<Vec<_>, _>>().map_err(|_| ProjectionError::Failed("a value is not JSON".to_owned()))
+        json.collect::<Result<Vec<_>, _>>().map_err(|_| ProjectionError::Poison("a value is not JSON".to_owned()))
     };
     let roles = |row: &AccountRow| row.roles.iter().map(name_of).collect::<Vec<_>>().join(",");
     sqlx::query(UPSERT)
@@ -240,23 +241,16 @@ impl FromRow<'_, PgRow> for AccountRow {
 ///
 /// # Errors
 /// When the database does not answer.
-pub async fn by_id(models: &Models, id: Uuid) -> Result<(Option<AccountRow>, u64), sqlx::Error> {
+pub async fn by_id(models: &Models, id: Uuid) -> Result<(Option<AccountRow>, Reached), sqlx::Error> {
     let row = sqlx::query(
-        "select c.position, a.* from (
-             select position from checkpoints where projection = 'account' and partition = $2) c
+        "select c.*, a.* from checkpoint_of('account', $2, $1) c
          left join account.accounts a on a.id = $1",
     )
     .bind(id)
     .bind(partition_of(id, Accounts::PARTITIONS))
     .fetch_optional(models)
     .await?;
-    let Some(row) = row else { return Ok((None, 0)) };
-    Ok((present(&row)?, row.try_get::<i64, _>("position")?.cast_unsigned()))
-}
-
-fn present(row: &PgRow) -> Result<Option<AccountRow>, sqlx::Error> {
-    let id: Option<Uuid> = row.try_get("id")?;
-    id.map(|_| AccountRow::from_row(row)).transpose()
+    one(row.as_ref())
 }
 
 /// The sealed names of those of `ids` that have an account, for cards.
@@ -296,9 +290,9 @@ pub async fn list(
     models: &Models,
     after: Option<AccountCursor>,
     limit: u32,
-) -> Result<(AccountPage, u64), sqlx::Error> {
+) -> Result<(AccountPage, Reached), sqlx::Error> {
     let mut query = QueryBuilder::new(
-        "select c.position, a.* from (select min(position) as position from checkpoints where projection = 'account') c
+        "select c.*, a.* from checkpoint_of('account') c
          left join lateral (select * from account.accounts",
     );
     if let Some(after) = after {
@@ -308,15 +302,10 @@ pub async fn list(
     query.push(" order by created_at desc, id desc limit ").push_bind(i64::from(limit) + 1);
     query.push(") a on true order by a.created_at desc, a.id desc");
     let rows = query.build().fetch_all(models).await?;
-    let mut checkpoint = 0;
-    let mut items = Vec::with_capacity(rows.len());
-    for row in &rows {
-        checkpoint = row.try_get::<Option<i64>, _>("position")?.unwrap_or(0).cast_unsigned();
-        items.extend(present(row)?);
-    }
+    let (mut items, reached) = present::<AccountRow>(&rows, "id")?;
     let more = items.len() > limit as usize;
     items.truncate(limit as usize);
     let last = items.last().filter(|_| more);
     let next = last.map(|row| AccountCursor { created_at: row.created_at, id: row.id });
-    Ok((AccountPage { items, next }, checkpoint))
+    Ok((AccountPage { items, next }, reached))
 }

@@ -12,7 +12,10 @@ pub enum ProjectionError {
     /// The checkpoint moved or its epoch was raised: somebody else carries the partition on, or it was rebuilt.
     #[error("the checkpoint is no longer this worker's")]
     Fenced,
-    /// Trying again cannot help: the projection stops.
+    /// An event cannot be applied, however often it is tried: its aggregate is held back.
+    #[error("{0}")]
+    Poison(String),
+    /// Neither trying again nor going on can help: the projection stops.
     #[error("{0}")]
     Failed(String),
 }
@@ -28,10 +31,13 @@ impl From<StoreError> for ProjectionError {
 
 impl From<sqlx::Error> for ProjectionError {
     fn from(error: sqlx::Error) -> Self {
-        let code = error.as_database_error().and_then(|database| database.code());
-        // A data exception or a violated constraint comes back however often the batch is tried.
-        if code.as_deref().is_some_and(|code| code.starts_with("22") || code.starts_with("23")) {
-            return Self::Failed(StoreError::from(error).to_string());
+        let database = error.as_database_error();
+        let code = database.and_then(|database| database.code()).unwrap_or_default();
+        // A data exception or a violated constraint comes back however often the batch is tried. Its text is not told: it
+        // can quote what is stored.
+        if code.starts_with("22") || code.starts_with("23") {
+            let what = database.and_then(|database| database.constraint()).unwrap_or("a value");
+            return Self::Poison(format!("the database refuses {what} ({code})"));
         }
         Self::Transient(error.into())
     }
@@ -39,6 +45,10 @@ impl From<sqlx::Error> for ProjectionError {
 
 impl From<DecodeError> for ProjectionError {
     fn from(error: DecodeError) -> Self {
-        Self::Failed(error.to_string())
+        match error {
+            // A newer build wrote it: this one would hold back what is well.
+            DecodeError::Unknown { .. } => Self::Failed(error.to_string()),
+            DecodeError::Malformed { .. } => Self::Poison(error.to_string()),
+        }
     }
 }

@@ -19,8 +19,9 @@ const HEARTBEAT: Duration = Duration::from_secs(1);
 /// How long a lease outlives the last heartbeat of its worker.
 const LEASE: Duration = Duration::from_secs(5);
 
-/// The partitions that this process holds, by projection.
-pub(crate) type HeldPartitions = BTreeMap<String, Vec<i32>>;
+/// The partitions that this process holds, by projection, each with its epoch: one that was raised by somebody else (a
+/// rebuild, a release) is told like a partition that changed hands.
+pub(crate) type HeldPartitions = BTreeMap<String, Vec<(i32, i64)>>;
 
 /// This process's heartbeat.
 pub(crate) struct Leases {
@@ -143,11 +144,11 @@ impl Keeper {
         .bind(versions)
         .execute(&mut *connection)
         .await?;
-        let rows: Vec<(String, i32)> =
+        let rows: Vec<(String, i32, i64)> =
             sqlx::query_as(BEAT).bind(&names).bind(worker).bind(LEASE.as_secs_f64()).fetch_all(connection).await?;
         let mut held = HeldPartitions::new();
-        for (projection, partition) in rows {
-            held.entry(projection).or_default().push(partition);
+        for (projection, partition, epoch) in rows {
+            held.entry(projection).or_default().push((partition, epoch));
         }
         Ok(held)
     }
@@ -201,4 +202,5 @@ const BEAT: &str = "
         update checkpoints c set epoch = c.epoch + 1 from kept k
         where c.projection = k.projection and c.partition = k.partition and not k.mine
     )
-    select projection, partition from kept order by projection, partition";
+    select k.projection, k.partition, coalesce(c.epoch + (not k.mine)::int, 0)
+    from kept k left join checkpoints c using (projection, partition) order by k.projection, k.partition";

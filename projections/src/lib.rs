@@ -15,10 +15,12 @@ mod backoff;
 mod bus;
 mod checkpoint;
 mod error;
+mod failures;
 mod lease;
 mod listen;
 mod positions;
 mod projection;
+mod quarantine;
 mod rebuild;
 mod registry;
 mod relay;
@@ -27,16 +29,21 @@ mod runtime;
 mod search;
 mod status;
 mod subscription;
+mod upkeep;
 
 pub use bus::connect;
 pub use error::ProjectionError;
+pub use failures::{Failure, Release, ReleaseError, failures};
 pub use models::Models;
-pub use positions::{CHECKPOINTS, Lagging, ReadError, ReadPositions, Scope, partition_of};
+pub use positions::{CHECKPOINTS, Lagging, Reached, ReadError, ReadPositions, Scope, partition_of};
 pub use projection::{Applying, Projection, Recorded};
-pub use rebuild::verify::{Drift, DriftKind, Verified};
-pub use rebuild::{Progress, RebuildError, Rebuilt};
-pub use registry::{NAMES, Projections, rebuild, verify};
+pub use rebuild::verify::Verified;
+pub use rebuild::{
+    Drift, DriftKind, Progress, RebuildError, RebuildState, Rebuilt, Retired, cancel_rebuild, rebuilds,
+    request_rebuild, retired,
+};
+pub use registry::{NAMES, Projections, rebuild, release, roll_back, verify};
 pub use relay::{Relay, RelayStatus};
-pub use status::{ProjectionStatus, status};
+pub use status::{ProjectionStatus, Verification, status, verifications};
 
 pub(crate) use registry::PARTITIONS;

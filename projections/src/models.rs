@@ -7,7 +7,7 @@ use domain::{Actor, Role};
 use event_store::Database;
 use futures::future::BoxFuture;
 use futures::stream::{self, BoxStream, StreamExt};
-use sqlx::postgres::{PgArguments, PgQueryResult, PgRow, PgStatement, PgTypeInfo};
+use sqlx::postgres::{PgArguments, PgPoolOptions, PgQueryResult, PgRow, PgStatement, PgTypeInfo};
 use sqlx::{Arguments, Describe, Either, Error, Execute, Executor, PgPool, Postgres};
 
 /// The read models, as one reader sees them. Nothing else leads to their connections, so none is used without a reader.
@@ -24,6 +24,12 @@ impl Models {
     /// The read models in this database, for `reader`.
     pub fn new(database: &Database, reader: &Actor) -> Self {
         Self { pool: database.models.clone(), reader: *reader }
+    }
+
+    /// The same by a connection of their own, which may take its time: for all rows of a table.
+    pub fn apart(database: &Database, reader: &Actor) -> Self {
+        let options = database.models.connect_options().as_ref().clone().options([("statement_timeout", "1h")]);
+        Self { pool: PgPoolOptions::new().max_connections(1).connect_lazy_with(options), reader: *reader }
     }
 
     /// The query with its reader.

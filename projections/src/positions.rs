@@ -18,6 +18,8 @@ pub const CHECKPOINTS: &str = "capitune_checkpoints";
 
 /// Covers announcements that were lost.
 const POLL: Duration = Duration::from_millis(500);
+/// How soon rows that are behind their checkpoint are looked at again.
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
 /// The partition of a key.
 pub fn partition_of(key: Uuid, partitions: i32) -> i32 {
@@ -33,6 +35,36 @@ pub enum Scope {
     Key(Uuid),
     /// The lowest of all partitions: a list.
     All,
+}
+
+/// How far what was read is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Reached {
+    /// All events up to it are applied, but for those that are held back.
+    pub position: u64,
+    /// From this one on, some of what was read is held back: an event could not be applied.
+    pub held_from: Option<u64>,
+}
+
+impl From<u64> for Reached {
+    fn from(position: u64) -> Self {
+        Self { position, held_from: None }
+    }
+}
+
+impl Reached {
+    /// The last position up to which nothing is missing.
+    pub fn complete_to(self) -> u64 {
+        self.held_from.map_or(self.position, |held_from| self.position.min(held_from - 1))
+    }
+
+    /// The same for a reader of what stands under one key, all of which is held back or none.
+    fn in_scope(self, scope: Scope) -> Self {
+        match scope {
+            Scope::Key(_) => Self { position: self.complete_to(), ..self },
+            Scope::All => self,
+        }
+    }
 }
 
 /// The read model did not reach the position in time.
@@ -83,8 +115,8 @@ impl ReadPositions {
         }
     }
 
-    /// Reads at `position` or later: waits, runs `query`, which answers with its rows and the checkpoint it saw beside
-    /// them, and goes on waiting should that be lower (the commit of a checkpoint is lost in a crash of Postgres).
+    /// Reads at `position` or later: waits, runs `query`, which answers with its rows and how far they were, and goes on
+    /// waiting should that be lower (the commit of a checkpoint is lost in a crash of Postgres, an event is held back).
     ///
     /// # Errors
     /// [`ReadError`] when the read model did not get there before `deadline`, or when the query fails.
@@ -95,20 +127,21 @@ impl ReadPositions {
         position: u64,
         deadline: Instant,
         mut query: impl FnMut() -> F,
-    ) -> Result<(T, u64), ReadError>
+    ) -> Result<(T, Reached), ReadError>
     where
-        F: Future<Output = Result<(T, u64), sqlx::Error>>,
+        F: Future<Output = Result<(T, Reached), sqlx::Error>>,
     {
         loop {
             self.wait(projection, scope, position, deadline).await?;
-            let (rows, checkpoint) = query().await?;
-            if checkpoint >= position {
-                return Ok((rows, checkpoint));
+            let (rows, reached) = query().await?;
+            let reached = reached.in_scope(scope);
+            if reached.position >= position {
+                return Ok((rows, reached));
             }
             if Instant::now() >= deadline {
-                return Err(Lagging { reached: checkpoint, wanted: position }.into());
+                return Err(Lagging { reached: reached.position, wanted: position }.into());
             }
-            sleep(Duration::from_millis(20)).await;
+            sleep(LOOK_AGAIN).await;
         }
     }
 

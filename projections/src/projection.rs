@@ -32,6 +32,8 @@ pub trait Projection: 'static {
     const PARTITIONS: i32;
     /// The Postgres schema of its tables.
     const SCHEMA: &'static str;
+    /// Those of its tables whose rows add up what stands under several partition keys.
+    const SUMS: &'static [&'static str] = &[];
     /// The domain event, or the sum of domain events, that it follows.
     type Event: Send + Sync;
 
@@ -59,6 +61,7 @@ pub(crate) struct Definition {
     pub(crate) version: i32,
     pub(crate) partitions: i32,
     pub(crate) schema: &'static str,
+    pub(crate) sums: &'static [&'static str],
     pub(crate) interested: fn(&EventEnvelope) -> bool,
     pub(crate) decode: fn(Vec<Arc<EventEnvelope>>) -> Decoding,
 }
@@ -83,6 +86,7 @@ impl Definition {
             version: P::VERSION,
             partitions: P::PARTITIONS,
             schema: P::SCHEMA,
+            sums: P::SUMS,
             interested: P::interested,
             decode: decode::<P>,
         }

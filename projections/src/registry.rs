@@ -3,11 +3,13 @@
 use event_store::{Database, EventStore};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
 
 use crate::account::Accounts;
 use crate::analytics::Analytics;
 use crate::announcer::Announcer;
 use crate::dossier::Dossiers;
+use crate::failures::{self, Failure, Release, ReleaseError};
 use crate::lease::Leases;
 use crate::live::Lives;
 use crate::mail::Mails;
@@ -15,11 +17,12 @@ use crate::organization::Organizations;
 use crate::positions::ReadPositions;
 use crate::post::Posts;
 use crate::projection::Definition;
-use crate::rebuild::verify::Verified;
+use crate::rebuild::verify::{Extent, Verified};
 use crate::rebuild::{self, Progress, RebuildError, Rebuilt};
 use crate::runtime::{self, Worker};
 use crate::status;
 use crate::subscription::Feed;
+use crate::upkeep;
 
 static ALL: [Definition; 7] = [
     Definition::of::<Dossiers>(),
@@ -88,6 +91,7 @@ impl Projections {
         let reporting = tokio::spawn(async move {
             reporting.run_until_cancelled(status::report(pool, names)).await;
         });
+        let keeping = tokio::spawn(upkeep::run(started.clone(), store.clone(), database.clone(), cancel.clone()));
         let runners: Vec<_> = started
             .into_iter()
             .map(|definition| tokio::spawn(runtime::run(definition, worker.clone(), cancel.clone())))
@@ -96,7 +100,7 @@ impl Projections {
             futures::future::join_all(runners).await;
             released.cancel();
         });
-        Self { tasks: vec![feeding, announcing, reporting, releasing, leases.task] }
+        Self { tasks: vec![feeding, announcing, reporting, keeping, releasing, leases.task] }
     }
 
     /// Resolves when all have stopped and given up their leases.
@@ -116,7 +120,7 @@ pub async fn rebuild(
     cancel: &CancellationToken,
     progress: &Progress,
 ) -> Result<Rebuilt, RebuildError> {
-    let definition = ALL.iter().find(|definition| definition.name == name).ok_or(RebuildError::Unknown)?;
+    let definition = definition(name).ok_or(RebuildError::Unknown)?;
     rebuild::run(definition, store, database, cancel, progress).await
 }
 
@@ -131,6 +135,35 @@ pub async fn verify(
     cancel: &CancellationToken,
     progress: &Progress,
 ) -> Result<Verified, RebuildError> {
-    let definition = ALL.iter().find(|definition| definition.name == name).ok_or(RebuildError::Unknown)?;
-    rebuild::verify::run(definition, store, database, cancel, progress).await
+    let definition = definition(name).ok_or(RebuildError::Unknown)?;
+    rebuild::verify::run(definition, store, database, Extent::Whole, cancel, progress).await
+}
+
+/// Puts the rows that the last rebuild replaced back in their place.
+///
+/// # Errors
+/// [`RebuildError`]: the live rows stand.
+pub async fn roll_back(name: &str, store: &EventStore, database: &Database) -> Result<Rebuilt, RebuildError> {
+    let definition = definition(name).ok_or(RebuildError::Unknown)?;
+    rebuild::roll_back(definition, store, database).await
+}
+
+fn definition(name: &str) -> Option<&'static Definition> {
+    ALL.iter().find(|definition| definition.name == name)
+}
+
+/// Applies what the projection of that name holds back behind a failure. What fails then is told: the same event, or one
+/// after it.
+///
+/// # Errors
+/// [`ReleaseError`]: nothing was released.
+pub async fn release(
+    name: &str,
+    failure: Uuid,
+    release: Release,
+    store: &EventStore,
+    database: &Database,
+) -> Result<Option<Failure>, ReleaseError> {
+    let definition = definition(name).ok_or(ReleaseError::Unknown)?;
+    failures::release(definition, failure, release, store, database).await
 }

@@ -19,6 +19,7 @@ use crate::error::ProjectionError;
 use crate::lease::HeldPartitions;
 use crate::positions::partition_of;
 use crate::projection::Definition;
+use crate::quarantine::{self, Quarantine, Stop};
 use crate::rebuild::{self, RebuildError};
 use crate::subscription::{Feed, Subscription};
 
@@ -59,7 +60,8 @@ pub(crate) async fn run(definition: &'static Definition, worker: Worker, cancel:
         subscription: Subscription::new(worker.store.clone(), worker.feed.clone()),
         worker,
         held: Vec::new(),
-        one_by_one: 0,
+        quarantine: Quarantine::default(),
+        careful: false,
     };
     // Dropped in mid-batch, it takes its connection with it, and Postgres rolls back.
     cancel.run_until_cancelled(runner.run(&cancel)).await;
@@ -71,8 +73,9 @@ struct Runner {
     identity: Identity,
     subscription: Subscription,
     held: Vec<Held>,
-    /// How many batches are still to be of one event, so that all before a failing one are applied.
-    one_by_one: usize,
+    quarantine: Quarantine,
+    /// Whether the last batch failed for what is in it: it is applied again, around what cannot be.
+    careful: bool,
 }
 
 impl Runner {
@@ -94,8 +97,8 @@ impl Runner {
                     tracing::warn!(projection = self.definition.name, %error, "a batch is tried again");
                     sleep(backoff.pause()).await;
                 }
-                ProjectionError::Failed(_) if self.one_by_one == 0 => self.one_by_one = BATCH,
-                ProjectionError::Failed(reason) => self.stop(&reason).await,
+                ProjectionError::Poison(_) | ProjectionError::Failed(_) if !self.careful => self.careful = true,
+                ProjectionError::Poison(reason) | ProjectionError::Failed(reason) => self.stop(&reason).await,
             }
         }
     }
@@ -105,13 +108,13 @@ impl Runner {
         let mut connection =
             options_in(self.worker.database.connect_options(), self.definition.schema).connect().await?;
         self.prepare(&mut connection, cancel).await?;
-        self.held = self.read_held(&mut connection).await?;
+        self.take_over(&mut connection).await?;
         let mut leases = self.worker.held.clone();
         loop {
             let Some((group, limit)) = self.lowest() else {
                 // Leases that had run out may have been renewed since, which is no change.
                 let _ = timeout(HOLDING_NOTHING, changed(&mut leases)).await;
-                self.held = self.read_held(&mut connection).await?;
+                self.take_over(&mut connection).await?;
                 continue;
             };
             let from = group[0].position;
@@ -125,7 +128,7 @@ impl Runner {
                         sleep_until(started + if count < BUSY { PACE } else { BUSY_PACE }).await;
                     }
                 }
-                () = changed(&mut leases) => self.held = self.read_held(&mut connection).await?,
+                () = changed(&mut leases) => self.take_over(&mut connection).await?,
             }
         }
     }
@@ -152,11 +155,20 @@ impl Runner {
                         Ok(_) => {}
                         Err(RebuildError::Running) => sleep(STOPPED).await,
                         Err(RebuildError::Projection(error)) => return Err(error),
-                        Err(RebuildError::Cancelled | RebuildError::Unknown) => return Err(ProjectionError::Fenced),
+                        Err(RebuildError::Cancelled) => return Err(ProjectionError::Fenced),
+                        Err(error) => return Err(ProjectionError::Failed(error.to_string())),
                     }
                 }
             }
         }
+    }
+
+    /// Carries on what this worker holds now.
+    async fn take_over(&mut self, connection: &mut PgConnection) -> Result<(), ProjectionError> {
+        self.held = self.read_held(connection).await?;
+        let partitions: Vec<i32> = self.held.iter().map(|held| held.partition).collect();
+        self.quarantine = Quarantine::load(connection, self.definition.name, &partitions).await?;
+        Ok(())
     }
 
     async fn read_held(&self, connection: &mut PgConnection) -> Result<Vec<Held>, ProjectionError> {
@@ -167,15 +179,14 @@ impl Runner {
     fn lowest(&self) -> Option<(Vec<Held>, usize)> {
         let lowest = self.held.iter().map(|held| held.position).min()?;
         let (group, ahead): (Vec<Held>, Vec<Held>) = self.held.iter().partition(|held| held.position == lowest);
-        let most = if self.one_by_one > 0 { 1 } else { BATCH };
         let distance = ahead.iter().map(|held| held.position - lowest).min();
-        let limit = distance.map_or(most, |distance| most.min(usize::try_from(distance).unwrap_or(most)));
+        let limit = distance.map_or(BATCH, |distance| BATCH.min(usize::try_from(distance).unwrap_or(BATCH)));
         Some((group, limit))
     }
 
     /// Applies the group's share of `events` and moves its checkpoints over all of them.
     async fn apply(
-        &self,
+        &mut self,
         connection: &mut PgConnection,
         group: &[Held],
         from: u64,
@@ -183,25 +194,51 @@ impl Runner {
     ) -> Result<u64, ProjectionError> {
         let started = Instant::now();
         let to = events.last().map_or(from, |event| event.position);
-        let name = self.definition.name;
+        let (definition, name) = (self.definition, self.definition.name);
         let share = self.share(group, events)?;
         let count = share.len() as u64;
         if count == 0 {
             checkpoint::advance(connection, name, group, from, to).await?;
-        } else {
-            let batch = (self.definition.decode)(share)?;
-            #[cfg(feature = "sabotage-acknowledge-before-commit")]
-            checkpoint::advance(connection, name, group, from, to).await?;
-            let mut transaction = connection.begin().await?;
-            batch.apply(&mut transaction).await?;
-            #[cfg(not(feature = "sabotage-acknowledge-before-commit"))]
-            checkpoint::advance(&mut transaction, name, group, from, to).await?;
-            transaction.commit().await?;
-            metrics::counter!("capitune_projection_events_total", "projection" => name).increment(count);
-            metrics::histogram!("capitune_projection_batch_seconds", "projection" => name)
-                .record(started.elapsed().as_secs_f64());
+            return Ok(to);
         }
+        if self.careful {
+            return self.apply_carefully(connection, group, (from, to), share).await;
+        }
+        #[cfg(feature = "sabotage-acknowledge-before-commit")]
+        checkpoint::advance(connection, name, group, from, to).await?;
+        let mut transaction = connection.begin().await?;
+        quarantine::apply(quarantine::decode(definition, &share), &mut transaction).await?;
+        #[cfg(not(feature = "sabotage-acknowledge-before-commit"))]
+        checkpoint::advance(&mut transaction, name, group, from, to).await?;
+        transaction.commit().await?;
+        metrics::counter!("capitune_projection_events_total", "projection" => name).increment(count);
+        metrics::histogram!("capitune_projection_batch_seconds", "projection" => name)
+            .record(started.elapsed().as_secs_f64());
         Ok(to)
+    }
+
+    /// The same around what cannot be applied, up to where the projection cannot go on.
+    async fn apply_carefully(
+        &mut self,
+        connection: &mut PgConnection,
+        group: &[Held],
+        (from, to): (u64, u64),
+        share: Vec<Arc<EventEnvelope>>,
+    ) -> Result<u64, ProjectionError> {
+        let mut transaction = connection.begin().await?;
+        let stop = quarantine::apply_around(self.definition, share, &mut self.quarantine, &mut transaction).await?;
+        self.quarantine.record(&mut transaction, self.definition, self.definition.name).await?;
+        let to = stop.as_ref().map_or(to, |stop| stop.position - 1);
+        checkpoint::advance(&mut transaction, self.definition.name, group, from, to).await?;
+        transaction.commit().await?;
+        self.moved(group, to);
+        match stop {
+            Some(Stop { reason, .. }) => Err(ProjectionError::Failed(reason)),
+            None => {
+                self.careful = false;
+                Ok(to)
+            }
+        }
     }
 
     /// The events that the group's partitions are to apply.
@@ -213,9 +250,11 @@ impl Runner {
         let Definition { partitions, interested, .. } = *self.definition;
         let whole = group.len() == partitions.unsigned_abs() as usize;
         let mut share = Vec::with_capacity(events.len());
-        for event in events.into_iter().filter(|event| interested(event)) {
+        for event in events.into_iter().filter(|event| interested(event) && !self.quarantine.holds(event)) {
             let belongs = |partition| group.iter().any(|held| held.partition == partition);
-            if whole || belongs(partition_of(event.partition_key()?, partitions)) {
+            // Whose it is cannot be told, so that nobody could hold it back.
+            let key = || event.partition_key().map_err(|error| ProjectionError::Failed(error.to_string()));
+            if whole || belongs(partition_of(key()?, partitions)) {
                 share.push(event);
             }
         }
@@ -227,7 +266,6 @@ impl Runner {
         for held in self.held.iter_mut().filter(|held| partitions.contains(&held.partition)) {
             held.position = to;
         }
-        self.one_by_one = self.one_by_one.saturating_sub(1);
         let name = self.definition.name;
         self.worker.announcer.moved(name, &partitions, to);
     }
@@ -248,7 +286,7 @@ impl Runner {
             }
             sleep(STOPPED).await;
         }
-        self.one_by_one = 0;
+        self.careful = false;
     }
 
     async fn still_stopped(&self, group: &[Held], reason: &str, recorded: &mut bool) -> Result<bool, ProjectionError> {

@@ -28,7 +28,7 @@ use On::*;
 
 /// `+` done, or refused for another reason than who asks; `F` forbidden (403); `-` hidden (404). The last column is its
 /// owner, an applicant; `.` where there is none.
-const MATRIX: [(&str, &str, On, &str, char); 73] = [
+const MATRIX: [(&str, &str, On, &str, char); 79] = [
     ("GET", "/api/dossiers", Nothing, "+++++++", '.'),
     ("POST", "/api/dossiers", Nothing, "+++++++", '.'),
     ("GET", "/api/dossiers/{id}", Dossier, "-++---+", '+'),
@@ -98,14 +98,21 @@ const MATRIX: [(&str, &str, On, &str, char); 73] = [
     ("GET", "/api/audit/proofs/consistency", Nothing, "FF+FFFF", '.'),
     ("GET", "/api/audit/accesses", Nothing, "FF+FFFF", '.'),
     ("GET", "/api/analytics/{readModel}", Nothing, "FFF+FF+", '.'),
+    ("GET", "/api/analytics", Nothing, "FFF+FF+", '.'),
     ("GET", "/api/analytics/changes", Nothing, "FFF+FF+", '.'),
     ("GET", "/api/admin/analytics", Nothing, "FFF+FF+", '.'),
     ("GET", "/api/admin/projections", Nothing, "FFFFFF+", '.'),
     ("POST", "/api/admin/projections/{name}/rebuild", Nothing, "FFFFFF+", '.'),
+    ("DELETE", "/api/admin/projections/{name}/rebuild", Nothing, "FFFFFF+", '.'),
+    ("POST", "/api/admin/projections/{name}/rollback", Nothing, "FFFFFF+", '.'),
+    ("GET", "/api/admin/projections/{name}/failures", Nothing, "FFFFFF+", '.'),
+    ("POST", "/api/admin/projections/{name}/failures/{id}/retry", Nothing, "FFFFFF+", '.'),
+    ("POST", "/api/admin/projections/{name}/failures/{id}/skip", Nothing, "FFFFFF+", '.'),
 ];
 
 /// Codes of what is missing within something that the caller may see.
-const MISSING_WITHIN: [&str; 4] = ["avatar.not_found", "invitation.not_found", "member.not_found", "role.not_found"];
+const MISSING_WITHIN: [&str; 5] =
+    ["avatar.not_found", "failure.not_found", "invitation.not_found", "member.not_found", "role.not_found"];
 
 /// What is about the caller alone, whoever it is: no role changes it.
 fn is_about_oneself(path: &str) -> bool {
@@ -131,7 +138,7 @@ pub(super) fn body(method: &str, path: &str, who: Uuid) -> Option<Value> {
         ("PUT", _) if path == "/api/dossiers/{id}" => json!({ "title": "Another" }),
         (_, "request-changes") => json!({ "reason": "incomplete", "message": "A page is missing" }),
         (_, "refuse" | "close") => json!({ "motivation": "Not this year" }),
-        (_, "reopen" | "cancel" | "erasure") => json!({ "reason": "A reason" }),
+        (_, "reopen" | "cancel" | "erasure" | "skip") => json!({ "reason": "A reason" }),
         (_, "assign") => json!({ "pro": who }),
         ("POST", "events") => live,
         ("PUT", "{id}") if path.starts_with("/api/admin/events") => json!({ "title": "Another day" }),

@@ -109,7 +109,8 @@ async fn dump(node: &Node) -> BTreeMap<String, Vec<String>> {
     let pool = &node.database.reads;
     let tables: Vec<String> = sqlx::query_scalar(
         "select schemaname || '.' || tablename from pg_tables
-         where schemaname not in ('public', 'pg_catalog', 'information_schema') order by 1",
+         where schemaname not in ('public', 'pg_catalog', 'information_schema') and schemaname not like '%\\_retired'
+         order by 1",
     )
     .fetch_all(pool)
     .await

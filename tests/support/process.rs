@@ -46,6 +46,8 @@ impl Process {
             .env("CAPITUNE_ADMIN_PASSWORD", ADMIN_PASSWORD)
             .env("CAPITUNE_RATE_LIMIT_AUTH", "0")
             .env("CAPITUNE_RATE_LIMIT_GENERAL", "0")
+            // What tests do is counted in ones and twos.
+            .env("CAPITUNE_SMALLEST_GROUP", "1")
             // Many processes share one Postgres.
             .env("CAPITUNE_DATABASE_CONNECTIONS", "6")
             .stdin(Stdio::null());

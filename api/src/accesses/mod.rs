@@ -47,6 +47,8 @@ pub enum AccessAction {
     Read,
     /// Somebody took data out.
     Export,
+    /// An admin had a projection rebuilt, or something that it holds back tried again or skipped.
+    Operate,
 }
 
 impl AccessAction {
@@ -59,6 +61,7 @@ impl AccessAction {
             Self::ChangeStatus => "changeStatus",
             Self::Read => "read",
             Self::Export => "export",
+            Self::Operate => "operate",
         }
     }
 }

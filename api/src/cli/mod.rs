@@ -59,6 +59,11 @@ enum Command {
         /// The projection's name
         name: String,
     },
+    /// Put the rows that the last rebuild replaced back in their place, within a day of it
+    Rollback {
+        /// The projection's name
+        name: String,
+    },
     /// Compare read models with what the log makes of them; nobody who reads or writes notices
     Verify {
         /// The projections' names; all when not given
@@ -122,6 +127,7 @@ async fn execute(arguments: Arguments) -> Result<(), CliError> {
         Some(Command::Worker { projections }) => serve(Servers::Attached, Roles::worker(&projections)?).await,
         Some(Command::Migrate) => migrate(&configured()?).await,
         Some(Command::Rebuild { name }) => rebuild::run(&configured()?, &name).await,
+        Some(Command::Rollback { name }) => rebuild::roll_back(&configured()?, &name).await,
         Some(Command::Verify { names }) => verify::run(&configured()?, &names).await,
         Some(Command::Rewrap) => rewrap::run(&configured()?).await,
         Some(Command::RotateSigningKey { stolen }) => rotate::run(&configured()?, stolen).await,

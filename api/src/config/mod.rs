@@ -71,6 +71,8 @@ pub struct Config {
     pub cors_origins: Vec<WebOrigin>,
     /// The most requests in progress at once.
     pub max_requests: usize,
+    /// How many the smallest group has that analysts are shown a figure of.
+    pub smallest_group: u32,
     /// How long a request may take.
     pub request_timeout: Duration,
     /// The longest body of a request, in bytes.
@@ -201,6 +203,7 @@ impl Config {
             trusted_proxies: source.optional(&settings::TRUSTED_PROXIES, list)?.unwrap_or_default(),
             cors_origins: source.optional(&settings::CORS_ORIGINS, list)?.unwrap_or_default(),
             max_requests: source.required(&settings::MAX_REQUESTS, |text| within(text, 1, 1_000_000))?,
+            smallest_group: source.required(&settings::SMALLEST_GROUP, |text| within(text, 1, 1_000))?,
             request_timeout: source
                 .required(&settings::REQUEST_TIMEOUT, |text| within(text, 1, 3600))
                 .map(Duration::from_secs)?,

@@ -163,6 +163,12 @@ pub(super) static MAX_REQUESTS: Setting = setting(
     "a whole number from 1 to 1000000",
     "the most requests in progress at once in one process; those beyond it are turned away",
 );
+pub(super) static SMALLEST_GROUP: Setting = setting(
+    "CAPITUNE_SMALLEST_GROUP",
+    "5",
+    "a whole number from 1 to 1000",
+    "how many the smallest group has that analysts are shown a figure of; 1 shows all",
+);
 pub(super) static REQUEST_TIMEOUT: Setting = setting(
     "CAPITUNE_REQUEST_TIMEOUT_SECONDS",
     "30",
@@ -205,7 +211,7 @@ static NATS_BIN: Setting = environment_only(setting(
 ));
 
 /// Every setting, in the order in which it is shown.
-pub static SETTINGS: [&Setting; 30] = [
+pub static SETTINGS: [&Setting; 31] = [
     &LISTEN,
     &METRICS_LISTEN,
     &DATA_DIR,
@@ -228,6 +234,7 @@ pub static SETTINGS: [&Setting; 30] = [
     &TRUSTED_PROXIES,
     &CORS_ORIGINS,
     &MAX_REQUESTS,
+    &SMALLEST_GROUP,
     &REQUEST_TIMEOUT,
     &BODY_LIMIT,
     &LOG,

@@ -69,7 +69,7 @@ async fn await_projection(app: &App, projection: &str, head: u64, deadline: Inst
     let checkpoint = || async {
         let lowest = "select coalesce(min(position), 0) from checkpoints where projection = $1";
         let position: i64 = sqlx::query_scalar(lowest).bind(projection).fetch_one(app.reads()).await?;
-        Ok(((), position.cast_unsigned()))
+        Ok(((), position.cast_unsigned().into()))
     };
     app.positions().read(projection, Scope::All, head, deadline, checkpoint).await?;
     Ok(())

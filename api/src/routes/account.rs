@@ -131,7 +131,7 @@ async fn me(State(app): State<App>, request: QueryRequest<NoParameters>) -> Resu
     let position = app.log_head(&request).await?;
     let body = user(&app, request.caller.id()).await?;
     let version = Some(body.version);
-    Ok(QueryAnswer { body, position, version })
+    Ok(QueryAnswer::of_one(body, position, version))
 }
 
 /// Changes what is given.
@@ -228,7 +228,7 @@ async fn card(
     let avatar_url = (row.avatar && row.status != AccountStatus::Erased).then(|| avatar_url(id));
     let (organization_id, created_at) = (row.organization_id, row.created_at);
     let body = Card { id, name, avatar_url, organization_id, created_at };
-    Ok(QueryAnswer { body, position, version: Some(row.version) })
+    Ok(QueryAnswer::of_one(body, position, Some(row.version)))
 }
 
 fn avatar_url(id: Uuid) -> String {

@@ -1,15 +1,12 @@
-//! Running the instance: users and projections.
+//! Running the instance: users.
 
-use axum::extract::{Path, State};
-use axum::http::StatusCode;
-use axum::response::{IntoResponse, Response};
+use axum::extract::State;
 use chrono::{DateTime, Utc};
 use domain::account::{Account, AccountCommand};
 use domain::{Action, Roles};
-use event_store::StreamId;
+use projections::Scope;
 use projections::account::{AccountCursor, AccountRow};
-use projections::{ProjectionStatus, Scope};
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use serde_json::json;
 use serde_json::value::RawValue;
 use utoipa::{IntoParams, ToSchema};
@@ -19,20 +16,14 @@ use uuid::Uuid;
 
 use super::account::{Language, PROJECTION, RoleName, UserStatus, stream};
 use crate::accesses::{Access, AccessAction};
-use crate::answer::{Answered, CommandDone, QueryAnswer, json, mark_replayed};
+use crate::answer::{Answered, CommandDone, QueryAnswer};
 use crate::app::App;
-use crate::extract::{CommandRequest, Cursor, Id, Limit, NoBody, NoParameters, Page, QueryRequest};
-use crate::jobs::{Rebuild, RebuildStatus};
-use crate::problem::{Problem, codes};
+use crate::extract::{CommandRequest, Cursor, Id, Limit, Page, QueryRequest};
+use crate::problem::Problem;
 
 /// The routes.
 pub fn router() -> OpenApiRouter<App> {
-    OpenApiRouter::default()
-        .routes(routes!(users))
-        .routes(routes!(set_status))
-        .routes(routes!(set_roles))
-        .routes(routes!(list_projections))
-        .routes(routes!(rebuild))
+    OpenApiRouter::default().routes(routes!(users)).routes(routes!(set_status)).routes(routes!(set_roles))
 }
 
 /// Which page to show.
@@ -88,10 +79,10 @@ async fn users(
     let after = cursor.as_ref().map(|cursor| cursors.open::<AccountCursor>(cursor)).transpose()?;
     let models = app.models(&request.caller.actor);
     let query = || projections::account::list(&models, after, limit.0);
-    let (page, position) = app.read(PROJECTION, Scope::All, &request, query).await?;
+    let (page, reached) = app.read(PROJECTION, Scope::All, &request, query).await?;
     let next_cursor = page.next.map(|next| cursors.seal(&next));
     let items = show(&app, page.items).await?;
-    Ok(QueryAnswer::new(Page { items, next_cursor }, position))
+    Ok(QueryAnswer::new(Page { items, next_cursor }, reached))
 }
 
 async fn show(app: &App, rows: Vec<AccountRow>) -> Result<Vec<Box<RawValue>>, Problem> {
@@ -151,88 +142,4 @@ async fn set_roles(State(app): State<App>, Id(id): Id, request: CommandRequest<S
     app.auth().accounts.forget(id).await;
     app.accesses().record(access.with(json!({ "from": from, "to": roles }))).await?;
     Ok(answer)
-}
-
-/// A projection, and its last rebuild that this process was asked for.
-#[derive(Serialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-struct ProjectionItem {
-    #[serde(flatten)]
-    #[schema(inline)]
-    status: ProjectionView,
-    rebuild: Option<Rebuild>,
-}
-
-/// How a projection is.
-#[derive(Serialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-struct ProjectionView {
-    name: String,
-    /// The version of its rows.
-    version: i32,
-    /// The lowest position of its partitions.
-    position: i64,
-    /// The log's last position.
-    head: i64,
-    /// How many events it is behind.
-    lag: i64,
-    /// `running`, or `failed` when one of its partitions has stopped.
-    status: String,
-    /// How many of its partitions have stopped.
-    failed: i64,
-    /// Why the first of them stopped.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    failure: Option<String>,
-}
-
-impl From<ProjectionStatus> for ProjectionView {
-    fn from(status: ProjectionStatus) -> Self {
-        let ProjectionStatus { name, version, position, head, lag, status, failed, failure } = status;
-        Self { name, version, position, head, lag, status, failed, failure }
-    }
-}
-
-/// How every projection is.
-#[utoipa::path(get, path = "/api/admin/projections", tag = "admin", operation_id = "listProjections",
-    responses((status = 200, body = Page<ProjectionItem>)))]
-async fn list_projections(
-    State(app): State<App>,
-    request: QueryRequest<NoParameters>,
-) -> Result<QueryAnswer<Page<ProjectionItem>>, Problem> {
-    request.caller.may(Action::ManageProjections)?;
-    let position = app.log_head(&request).await?;
-    let projections = projections::status(app.reads()).await?;
-    let item = |status: ProjectionStatus| {
-        let rebuild = app.jobs().rebuild(&status.name);
-        ProjectionItem { status: status.into(), rebuild }
-    };
-    let items = projections.into_iter().map(item).collect();
-    Ok(QueryAnswer::new(Page { items, next_cursor: None }, position))
-}
-
-/// Rebuild a projection from the log, while its old rows go on being read.
-#[utoipa::path(post, path = "/api/admin/projections/{name}/rebuild", tag = "admin", operation_id = "rebuildProjection",
-    params(("name" = String, Path, description = "The projection's name.")),
-    responses((status = 202, body = Rebuild)))]
-async fn rebuild(
-    State(app): State<App>,
-    name: Path<String>,
-    request: CommandRequest<NoBody>,
-) -> Result<Response, Problem> {
-    request.order.caller.may(Action::ManageProjections)?;
-    if !projections::NAMES.contains(&name.as_str()) {
-        return Err(Problem::new(&codes::PROJECTION_NOT_FOUND));
-    }
-    let id = Uuid::new_v5(&Uuid::NAMESPACE_OID, name.as_bytes());
-    let subject = StreamId { aggregate_type: "projection", id };
-    let replayed = app.remember(&request.order, subject, StatusCode::ACCEPTED.as_u16()).await?;
-    if !replayed {
-        app.jobs().start_rebuild(&name);
-    }
-    let started = Rebuild { status: RebuildStatus::Running, done: 0, total: 0 };
-    let mut response = (StatusCode::ACCEPTED, json(&started)).into_response();
-    if replayed {
-        mark_replayed(response.headers_mut());
-    }
-    Ok(response)
 }

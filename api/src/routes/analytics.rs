@@ -3,11 +3,13 @@
 use std::time::Duration;
 
 use axum::extract::{Path, State};
+use axum::http::header::{CONTENT_DISPOSITION, CONTENT_TYPE};
+use axum::http::{HeaderMap, HeaderValue};
 use axum::response::{IntoResponse, Response};
 use chrono::{Days, NaiveDate, Utc};
 use domain::Action;
-use projections::analytics::{self, Analytics, Change};
-use projections::{Projection, Scope};
+use projections::analytics::{self, Analytics, Asked, Change, Column, READ_MODELS, ReadModel};
+use projections::{Lagging, Projection, Scope};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio::time::Instant;
@@ -16,10 +18,11 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use uuid::Uuid;
 
-use crate::answer::QueryAnswer;
+use crate::answer::{QueryAnswer, mark_reached};
 use crate::app::App;
 use crate::extract::{Limit, NoParameters, Page, QueryRequest, day, invalid_parameter};
 use crate::problem::{Problem, codes};
+use crate::table::{Format, Order};
 
 const PROJECTION: &str = Analytics::NAME;
 /// The longest that a client may wait for a change, in seconds.
@@ -27,7 +30,11 @@ const LONGEST_WAIT: u64 = 30;
 
 /// The routes.
 pub fn router() -> OpenApiRouter<App> {
-    OpenApiRouter::default().routes(routes!(glance)).routes(routes!(changes)).routes(routes!(read_model))
+    OpenApiRouter::default()
+        .routes(routes!(glance))
+        .routes(routes!(changes))
+        .routes(routes!(read_models))
+        .routes(routes!(read_model))
 }
 
 /// The instance at a glance.
@@ -66,63 +73,104 @@ async fn glance(
     let today = Utc::now().date_naive();
     let models = app.models(&request.caller.actor);
     let query = || analytics::glance(&models, today);
-    let (body, position) = app.read(PROJECTION, Scope::All, &request, query).await?;
-    Ok(QueryAnswer::new(body, position))
+    let (body, reached) = app.read(PROJECTION, Scope::All, &request, query).await?;
+    Ok(QueryAnswer::new(body, reached))
 }
 
-/// Which days to show; the read models of the present take neither.
+/// Which days to show; the read models that have no days take neither.
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 struct Period {
-    /// For `dossiersByDay`: the first day, UTC; thirty days before the last when it is not given.
+    /// The first day, UTC; thirty days before the last when it is not given.
     #[serde(default, deserialize_with = "day")]
     from: Option<NaiveDate>,
-    /// For `dossiersByDay`: the last day, UTC; today when it is not given.
+    /// The last day, UTC; today when it is not given.
     #[serde(default, deserialize_with = "day")]
     to: Option<NaiveDate>,
 }
 
-/// One of the read models: `dossiersByStatus`, `dossiersByDay`, `timeInStatus` or `decisionsByReviewer`.
+impl Period {
+    fn asked(&self, app: &App) -> Asked {
+        let last = self.to.unwrap_or_else(|| Utc::now().date_naive());
+        let first = self.from.or_else(|| last.checked_sub_days(Days::new(30))).unwrap_or(last);
+        Asked { smallest: app.smallest_group(), first, last }
+    }
+}
+
+/// One of the read models, whole: as JSON, or by `Accept` as `application/x-ndjson`, `text/csv` or
+/// `application/vnd.apache.parquet`. `/api/analytics` names them and their columns.
 #[utoipa::path(get, path = "/api/analytics/{readModel}", tag = "analytics", operation_id = "readModel",
     params(Period, ("readModel" = String, Path, description = "Its name.")),
-    responses((status = 200, body = Page<Value>)))]
+    responses((status = 200, content((Page<Value> = "application/json"), (String = "application/x-ndjson"),
+        (String = "text/csv"), (Vec<u8> = "application/vnd.apache.parquet")))))]
 async fn read_model(
     State(app): State<App>,
+    headers: HeaderMap,
     request: QueryRequest<Period>,
     Path(name): Path<String>,
 ) -> Result<Response, Problem> {
     request.caller.may(Action::ReadAnalytics)?;
-    let models = &app.models(&request.caller.actor);
-    let today = Utc::now().date_naive();
-    let to = request.parameters.to.unwrap_or(today);
-    let from = request.parameters.from.or_else(|| to.checked_sub_days(Days::new(30))).unwrap_or(to);
-    match name.as_str() {
-        "dossiersByStatus" => {
-            let query = || async {
-                let (glance, position) = analytics::glance(models, today).await?;
-                Ok((glance.by_status, position))
-            };
-            page(&app, &request, query).await
-        }
-        "dossiersByDay" => page(&app, &request, || analytics::status_days(models, from, to)).await,
-        "timeInStatus" => page(&app, &request, || analytics::status_durations(models)).await,
-        "decisionsByReviewer" => page(&app, &request, || analytics::decisions_by_reviewer(models)).await,
-        _ => Err(Problem::new(&codes::READ_MODEL_NOT_FOUND)),
+    let model = ReadModel::named(&name).ok_or_else(|| Problem::new(&codes::READ_MODEL_NOT_FOUND))?;
+    let format = Format::wanted(&headers);
+    let table = Order { model, asked: request.parameters.asked(&app), format, reader: request.caller.actor };
+    app.positions().wait(PROJECTION, Scope::All, request.min_position, request.deadline).await?;
+    let (reached, body) = table.open(&app).await?;
+    if reached.position < request.min_position {
+        return Err(Lagging { reached: reached.position, wanted: request.min_position }.into());
+    }
+    let mut response = body.into_response();
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(format.media_type()));
+    if format != Format::Json {
+        let name = format!("attachment; filename=\"{}.{}\"", model.name, format.extension());
+        headers.insert(CONTENT_DISPOSITION, HeaderValue::try_from(name).map_err(|_| Problem::new(&codes::INTERNAL))?);
+    }
+    mark_reached(headers, reached);
+    Ok(response)
+}
+
+/// A read model that can be asked for.
+#[derive(Debug, Serialize, ToSchema)]
+struct ReadModelView {
+    name: &'static str,
+    /// What a row of it is.
+    about: &'static str,
+    columns: Vec<ColumnView>,
+}
+
+/// A column of a read model.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct ColumnView {
+    name: &'static str,
+    /// `text`, `id`, `integer`, `number`, `day`, `time` or `flag`; any may be null.
+    kind: String,
+    about: &'static str,
+}
+
+impl From<&ReadModel> for ReadModelView {
+    fn from(model: &ReadModel) -> Self {
+        let column = |column: &Column| ColumnView {
+            name: column.name,
+            kind: format!("{:?}", column.kind).to_lowercase(),
+            about: column.about,
+        };
+        Self { name: model.name, about: model.about, columns: model.columns.iter().map(column).collect() }
     }
 }
 
-/// All rows of a read model, which are few.
-async fn page<T: Serialize, R, F>(
-    app: &App,
-    request: &QueryRequest<R>,
-    query: impl FnMut() -> F,
-) -> Result<Response, Problem>
-where
-    F: Future<Output = Result<(Vec<T>, u64), sqlx::Error>>,
-{
-    let (items, position) = app.read(PROJECTION, Scope::All, request, query).await?;
-    Ok(QueryAnswer::new(Page { items, next_cursor: None }, position).into_response())
+/// The read models that there are, with their columns.
+#[utoipa::path(get, path = "/api/analytics", tag = "analytics", operation_id = "readModels",
+    responses((status = 200, body = Page<ReadModelView>)))]
+async fn read_models(
+    State(app): State<App>,
+    request: QueryRequest<NoParameters>,
+) -> Result<QueryAnswer<Page<ReadModelView>>, Problem> {
+    request.caller.may(Action::ReadAnalytics)?;
+    let position = app.log_head(&request).await?;
+    let items = READ_MODELS.iter().map(ReadModelView::from).collect();
+    Ok(QueryAnswer::new(Page { items, next_cursor: None }, position))
 }
 
 /// From where on to read the changes.
@@ -186,15 +234,17 @@ async fn changes(State(app): State<App>, request: QueryRequest<Since>) -> Result
     let models = app.models(&request.caller.actor);
     loop {
         let query = || analytics::changes(&models, after, limit.0);
-        let (items, position) = app.read(PROJECTION, Scope::All, &request, query).await?;
+        let (items, reached) = app.read(PROJECTION, Scope::All, &request, query).await?;
         let last = items.last().map(|change| change.position.cast_unsigned());
         // Nothing after `after` is nothing up to the read model's own position.
-        let next = last.unwrap_or_else(|| after.max(position));
+        let next = last.unwrap_or_else(|| after.max(reached.complete_to()));
         let more = app.positions().wait(PROJECTION, Scope::All, next + 1, deadline);
         // Whoever waits must not hold up the end of the process.
-        let waited = last.is_none() && matches!(app.stop().run_until_cancelled(more).await, Some(Ok(())));
+        let waited = last.is_none()
+            && reached.held_from.is_none()
+            && matches!(app.stop().run_until_cancelled(more).await, Some(Ok(())));
         if !waited {
-            return Ok(QueryAnswer::new(Changes { items, after: next }, position));
+            return Ok(QueryAnswer::new(Changes { items, after: next }, reached));
         }
     }
 }

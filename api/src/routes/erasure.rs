@@ -56,7 +56,7 @@ async fn show(
     }
     let (requested_by, requested_at) =
         account.erasure_request().ok_or_else(|| Problem::new(&codes::ERASURE_NOT_REQUESTED).with_status(404))?;
-    Ok(QueryAnswer { body: ErasureRequest { requested_by, requested_at }, position, version: Some(version) })
+    Ok(QueryAnswer::of_one(ErasureRequest { requested_by, requested_at }, position, Some(version)))
 }
 
 /// Why somebody is to be forgotten.

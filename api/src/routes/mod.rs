@@ -21,6 +21,7 @@ mod operations;
 mod organization;
 mod password_reset;
 mod post;
+mod projections;
 mod totp;
 mod verification;
 
@@ -66,6 +67,7 @@ fn routes() -> OpenApiRouter<App> {
         .merge(accesses::router())
         .merge(analytics::router())
         .merge(admin::router())
+        .merge(projections::router())
         .merge(operations::router())
 }
 

@@ -1,57 +1,17 @@
 //! How the figures are asked for. Days and times are UTC; every answer brings the checkpoint it was read beside.
 
 use chrono::NaiveDate;
+use futures::StreamExt;
+use futures::stream::BoxStream;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use sqlx::types::Json;
 use uuid::Uuid;
 
+use super::read_model::{Asked, Cell, ReadModel};
 use crate::models::Models;
-
-/// How many dossiers entered a status on a day.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all(serialize = "camelCase"))]
-#[expect(missing_docs)] // each column is named for what it is
-pub struct StatusDay {
-    pub day: NaiveDate,
-    pub status: String,
-    pub category: String,
-    pub entered: i64,
-}
-
-/// How long dossiers stayed in a status before they left it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all(serialize = "camelCase"))]
-pub struct StatusDuration {
-    /// The status.
-    pub status: String,
-    /// The dossiers' category.
-    pub category: String,
-    /// How many stays have ended.
-    pub stays: i64,
-    /// How long they were together, in milliseconds.
-    pub total_ms: i64,
-}
-
-/// How often a reviewer decided, by outcome.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all(serialize = "camelCase"))]
-#[expect(missing_docs)] // each column is named for what it is
-pub struct Decisions {
-    pub reviewer_id: Uuid,
-    pub accepted: i64,
-    pub refused: i64,
-    pub closed: i64,
-}
-
-/// How many dossiers are in a status now.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all(serialize = "camelCase"))]
-#[expect(missing_docs)] // each column is named for what it is
-pub struct StatusCount {
-    pub status: String,
-    pub dossiers: i64,
-}
+use crate::positions::Reached;
+use crate::rows::reached;
 
 /// The instance at a glance.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -67,6 +27,14 @@ pub struct AnalyticsGlance {
     pub submitted_today: i64,
     /// Decisions taken since the beginning of this day.
     pub decided_today: i64,
+}
+
+/// How many dossiers are in a status.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(missing_docs)] // each column is named for what it is
+pub struct StatusCount {
+    pub status: String,
+    pub dossiers: i64,
 }
 
 /// The last change of one thing.
@@ -88,63 +56,36 @@ pub struct Change {
 /// Columns as the database names them, rows in their order, and the checkpoint, in one statement.
 fn beside_checkpoint(rows: &str) -> String {
     format!(
-        "select coalesce((select min(position) from checkpoints where projection = 'analytics'), 0),
-                coalesce((select json_agg(r) from ({rows}) r), '[]')"
+        "select c.*, coalesce((select json_agg(r) from ({rows}) r), '[]') as rows from checkpoint_of('analytics') c"
     )
 }
 
-type Answer<T> = (i64, Json<Vec<T>>);
+type Answer<T> = (Option<i64>, Option<i64>, Json<Vec<T>>);
 
-fn answered<T>((checkpoint, rows): Answer<T>) -> (Vec<T>, u64) {
-    (rows.0, checkpoint.cast_unsigned())
+fn answered<T>((checkpoint, held_from, rows): Answer<T>) -> (Vec<T>, Reached) {
+    let position = checkpoint.unwrap_or(0).cast_unsigned();
+    (rows.0, Reached { position, held_from: held_from.map(i64::cast_unsigned) })
 }
 
-/// How many dossiers entered each status on each day from `from` to `to`, both included.
-///
-/// # Errors
-/// When the database does not answer.
-pub async fn status_days(
-    models: &Models,
-    from: NaiveDate,
-    to: NaiveDate,
-) -> Result<(Vec<StatusDay>, u64), sqlx::Error> {
-    let query = beside_checkpoint(
-        "select * from analytics.status_days where day >= $1 and day <= $2 order by day, status, category",
-    );
-    let answer: Answer<StatusDay> = sqlx::query_as(&query).bind(from).bind(to).fetch_one(models).await?;
-    Ok(answered(answer))
-}
+/// A row's values, when it is one, and how far they are.
+pub type ReadRow = (Option<Vec<Cell>>, Reached);
 
-/// How long dossiers stayed in each status, by category.
-///
-/// # Errors
-/// When the database does not answer.
-pub async fn status_durations(models: &Models) -> Result<(Vec<StatusDuration>, u64), sqlx::Error> {
-    let query = beside_checkpoint("select * from analytics.status_durations order by status, category");
-    let answer: Answer<StatusDuration> = sqlx::query_as(&query).fetch_one(models).await?;
-    Ok(answered(answer))
-}
-
-/// How often each reviewer decided.
-///
-/// # Errors
-/// When the database does not answer.
-pub async fn decisions_by_reviewer(models: &Models) -> Result<(Vec<Decisions>, u64), sqlx::Error> {
-    let query = beside_checkpoint(
-        "select reviewer_id, coalesce(sum(decisions) filter (where outcome = 'accepted'), 0) as accepted,
-                coalesce(sum(decisions) filter (where outcome = 'refused'), 0) as refused,
-                coalesce(sum(decisions) filter (where outcome = 'closed'), 0) as closed
-         from analytics.reviewer_decisions group by reviewer_id order by reviewer_id",
-    );
-    let answer: Answer<Decisions> = sqlx::query_as(&query).fetch_one(models).await?;
-    Ok(answered(answer))
+/// The rows of a read model, as they come, each beside the checkpoint; the first may bring nothing but that.
+pub fn rows<'a>(
+    models: &'a Models,
+    model: &'static ReadModel,
+    asked: Asked,
+) -> BoxStream<'a, Result<ReadRow, sqlx::Error>> {
+    let Asked { smallest, first, last } = asked;
+    let rows = sqlx::query(model.query()).bind(smallest).bind(first).bind(last).fetch(models);
+    rows.map(|row| row.and_then(|row| Ok((model.cells(&row)?, reached(&row)?)))).boxed()
 }
 
 /// The instance at a glance, on the day `today`.
 ///
 /// # Errors
 /// When the database does not answer.
-pub async fn glance(models: &Models, today: NaiveDate) -> Result<(AnalyticsGlance, u64), sqlx::Error> {
+pub async fn glance(models: &Models, today: NaiveDate) -> Result<(AnalyticsGlance, Reached), sqlx::Error> {
     let query = beside_checkpoint(
         "select coalesce((select sum(registered) from analytics.registration_days), 0) as accounts,
                 coalesce(sum(n), 0) as dossiers,
@@ -156,18 +97,19 @@ pub async fn glance(models: &Models, today: NaiveDate) -> Result<(AnalyticsGlanc
          from (select status, count(*) as n from analytics.dossiers group by status) s",
     );
     let answer: Answer<AnalyticsGlance> = sqlx::query_as(&query).bind(today).fetch_one(models).await?;
-    let (mut rows, checkpoint) = answered(answer);
-    rows.pop().map(|glance| (glance, checkpoint)).ok_or(sqlx::Error::RowNotFound)
+    let (mut rows, reached) = answered(answer);
+    rows.pop().map(|glance| (glance, reached)).ok_or(sqlx::Error::RowNotFound)
 }
 
-/// Up to `limit` things that changed after position `after`, each as it is now, in the order of their last change.
+/// Up to `limit` things that changed after position `after`, each as it is now, in the order of their last change. What
+/// is held back comes in its place once it is released, and nothing after it comes before.
 ///
 /// # Errors
 /// When the database does not answer.
-pub async fn changes(models: &Models, after: u64, limit: u32) -> Result<(Vec<Change>, u64), sqlx::Error> {
+pub async fn changes(models: &Models, after: u64, limit: u32) -> Result<(Vec<Change>, Reached), sqlx::Error> {
     let query = beside_checkpoint(
         "select position, kind, id, change, data from analytics.changes
-         where position > $1 order by position limit $2",
+         where position > $1 and position < coalesce(c.held_from, 9223372036854775807) order by position limit $2",
     );
     let answer: Answer<Change> =
         sqlx::query_as(&query).bind(after.cast_signed()).bind(i64::from(limit)).fetch_one(models).await?;

@@ -31,6 +31,9 @@ pub(super) struct DossierState {
     pub(super) created_at: DateTime<Utc>,
     pub(super) submitted_at: Option<DateTime<Utc>>,
     pub(super) decided_at: Option<DateTime<Utc>>,
+    pub(super) review_started_at: Option<DateTime<Utc>>,
+    pub(super) outcome: Option<String>,
+    pub(super) change_requests: i64,
     /// The position of its last event, when that is in this batch.
     pub(super) position: u64,
 }
@@ -45,9 +48,9 @@ impl DossierState {
         let version = before.map_or(0, |before| before.version);
         let misplaced = || {
             let (position, found) = (envelope.position, envelope.version);
-            ProjectionError::Failed(format!("position {position}: version {found} of a dossier at {version}"))
+            ProjectionError::Poison(format!("position {position}: version {found} of a dossier at {version}"))
         };
-        if envelope.version != version + 1 {
+        if envelope.version <= version {
             return Err(misplaced());
         }
         let mut state = match before {
@@ -74,6 +77,9 @@ impl DossierState {
             created_at: at,
             submitted_at: None,
             decided_at: None,
+            review_started_at: None,
+            outcome: None,
+            change_requests: 0,
             position: 0,
         })
     }
@@ -83,16 +89,19 @@ impl DossierState {
         (self.version, self.position) = (envelope.version, envelope.position);
         (self.status, self.origin) = status::after((before, self.origin), event);
         if self.status != before {
-            (self.since, self.decided_at) = (at, None);
+            (self.since, self.decided_at, self.outcome) = (at, None, None);
         }
         match event {
             DossierEvent::Edited { category: Some(change), .. } => self.category.clone_from(&change.to),
             DossierEvent::Submitted { .. } => self.submitted_at = Some(at),
-            DossierEvent::ReviewStarted { reviewer, .. } | DossierEvent::Assigned { reviewer, .. } => {
-                self.reviewer_id = Some(*reviewer);
+            DossierEvent::ReviewStarted { reviewer, .. } => {
+                (self.reviewer_id, self.review_started_at) = (Some(*reviewer), Some(at));
             }
+            DossierEvent::Assigned { reviewer, .. } => self.reviewer_id = Some(*reviewer),
+            DossierEvent::ChangesRequested { .. } => self.change_requests += 1,
             DossierEvent::Accepted { by, .. } | DossierEvent::Refused { by, .. } | DossierEvent::Closed { by, .. } => {
                 (self.reviewer_id, self.decided_at) = (Some(*by), Some(at));
+                self.outcome = Some(self.status.as_str().to_owned());
             }
             DossierEvent::Archived { .. } => self.archived = true,
             _ => {}
@@ -135,6 +144,9 @@ impl FromRow<'_, PgRow> for DossierState {
             created_at: row.try_get("created_at")?,
             submitted_at: row.try_get("submitted_at")?,
             decided_at: row.try_get("decided_at")?,
+            review_started_at: row.try_get("review_started_at")?,
+            outcome: row.try_get("outcome")?,
+            change_requests: row.try_get("change_requests")?,
             position: 0,
         })
     }
@@ -198,13 +210,16 @@ fn each<'a, T>(states: &[&'a DossierState], column: impl Fn(&'a DossierState) ->
 async fn upsert(states: &[&DossierState], connection: &mut PgConnection) -> Result<(), ProjectionError> {
     sqlx::query(
         "insert into dossiers (id, organization_id, category, status, origin, since, reviewer_id, archived, version,
-             created_at, submitted_at, decided_at)
+             created_at, submitted_at, decided_at, review_started_at, outcome, change_requests)
          select * from unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::text[], $6::timestamptz[],
-             $7::uuid[], $8::boolean[], $9::bigint[], $10::timestamptz[], $11::timestamptz[], $12::timestamptz[])
+             $7::uuid[], $8::boolean[], $9::bigint[], $10::timestamptz[], $11::timestamptz[], $12::timestamptz[],
+             $13::timestamptz[], $14::text[], $15::bigint[])
          on conflict (id) do update set
              category = excluded.category, status = excluded.status, origin = excluded.origin, since = excluded.since,
              reviewer_id = excluded.reviewer_id, archived = excluded.archived, version = excluded.version,
-             submitted_at = excluded.submitted_at, decided_at = excluded.decided_at",
+             submitted_at = excluded.submitted_at, decided_at = excluded.decided_at,
+             review_started_at = excluded.review_started_at, outcome = excluded.outcome,
+             change_requests = excluded.change_requests",
     )
     .bind(each(states, |state| state.id))
     .bind(each(states, |state| state.organization_id))
@@ -218,6 +233,9 @@ async fn upsert(states: &[&DossierState], connection: &mut PgConnection) -> Resu
     .bind(each(states, |state| state.created_at))
     .bind(each(states, |state| state.submitted_at))
     .bind(each(states, |state| state.decided_at))
+    .bind(each(states, |state| state.review_started_at))
+    .bind(each(states, |state| state.outcome.as_deref()))
+    .bind(each(states, |state| state.change_requests))
     .execute(connection)
     .await?;
     Ok(())

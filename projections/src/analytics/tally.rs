@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, NaiveDate, Utc};
-use domain::dossier::{DossierEvent, Status};
+use domain::dossier::{ChangeReason, DossierEvent, Status};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
@@ -18,6 +18,15 @@ struct Stays {
     total_ms: i64,
 }
 
+/// What the community did.
+#[derive(Default)]
+pub(super) struct CommunityDay {
+    pub(super) posts: i64,
+    pub(super) comments: i64,
+    pub(super) likes: i64,
+    pub(super) unlikes: i64,
+}
+
 /// The figures of one batch; keys are sorted, so that rows are always locked in the same order.
 #[derive(Default)]
 pub(super) struct Tally {
@@ -25,6 +34,8 @@ pub(super) struct Tally {
     stays: BTreeMap<(Status, String), Stays>,
     decisions: BTreeMap<(Uuid, &'static str), i64>,
     registered: BTreeMap<NaiveDate, i64>,
+    change_requests: BTreeMap<(NaiveDate, String, &'static str), i64>,
+    community: BTreeMap<NaiveDate, CommunityDay>,
 }
 
 impl Tally {
@@ -41,6 +52,10 @@ impl Tally {
                 stays.total_ms += (at - before.since).num_milliseconds().max(0);
             }
         }
+        if let DossierEvent::ChangesRequested { reason, .. } = event {
+            let asked = (at.date_naive(), after.category.clone(), reason_name(*reason));
+            *self.change_requests.entry(asked).or_default() += 1;
+        }
         let decision = match event {
             DossierEvent::Accepted { by, .. } => Some((*by, "accepted")),
             DossierEvent::Refused { by, .. } => Some((*by, "refused")),
@@ -52,6 +67,11 @@ impl Tally {
         }
     }
 
+    /// What the community did on the day of this moment.
+    pub(super) fn day(&mut self, at: DateTime<Utc>) -> &mut CommunityDay {
+        self.community.entry(at.date_naive()).or_default()
+    }
+
     /// Counts an account.
     pub(super) fn registered(&mut self, at: DateTime<Utc>) {
         *self.registered.entry(at.date_naive()).or_default() += 1;
@@ -59,6 +79,8 @@ impl Tally {
 
     pub(super) async fn write(self, connection: &mut PgConnection) -> Result<(), ProjectionError> {
         self.write_statuses(connection).await?;
+        self.write_change_requests(connection).await?;
+        self.write_community(connection).await?;
         if !self.decisions.is_empty() {
             sqlx::query(
                 "insert into reviewer_decisions as t (reviewer_id, outcome, decisions)
@@ -114,5 +136,52 @@ impl Tally {
             .await?;
         }
         Ok(())
+    }
+
+    async fn write_change_requests(&self, connection: &mut PgConnection) -> Result<(), ProjectionError> {
+        if self.change_requests.is_empty() {
+            return Ok(());
+        }
+        sqlx::query(
+            "insert into change_requests as t (day, category, reason, requests)
+             select * from unnest($1::date[], $2::text[], $3::text[], $4::bigint[])
+             on conflict (day, category, reason) do update set requests = t.requests + excluded.requests",
+        )
+        .bind(self.change_requests.keys().map(|(day, _, _)| *day).collect::<Vec<_>>())
+        .bind(self.change_requests.keys().map(|(_, category, _)| category.as_str()).collect::<Vec<_>>())
+        .bind(self.change_requests.keys().map(|(_, _, reason)| *reason).collect::<Vec<_>>())
+        .bind(self.change_requests.values().copied().collect::<Vec<_>>())
+        .execute(connection)
+        .await?;
+        Ok(())
+    }
+
+    async fn write_community(&self, connection: &mut PgConnection) -> Result<(), ProjectionError> {
+        if self.community.is_empty() {
+            return Ok(());
+        }
+        sqlx::query(
+            "insert into community_days as t (day, posts, comments, likes, unlikes)
+             select * from unnest($1::date[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[])
+             on conflict (day) do update set posts = t.posts + excluded.posts, comments = t.comments + excluded.comments,
+                 likes = t.likes + excluded.likes, unlikes = t.unlikes + excluded.unlikes",
+        )
+        .bind(self.community.keys().copied().collect::<Vec<_>>())
+        .bind(self.community.values().map(|day| day.posts).collect::<Vec<_>>())
+        .bind(self.community.values().map(|day| day.comments).collect::<Vec<_>>())
+        .bind(self.community.values().map(|day| day.likes).collect::<Vec<_>>())
+        .bind(self.community.values().map(|day| day.unlikes).collect::<Vec<_>>())
+        .execute(connection)
+        .await?;
+        Ok(())
+    }
+}
+
+/// As events spell it.
+fn reason_name(reason: ChangeReason) -> &'static str {
+    match reason {
+        ChangeReason::Incorrect => "incorrect",
+        ChangeReason::Incomplete => "incomplete",
+        ChangeReason::Outdated => "outdated",
     }
 }

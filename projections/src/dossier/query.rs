@@ -4,14 +4,15 @@ use chrono::{DateTime, Utc};
 use domain::dossier::Status;
 use serde::{Deserialize, Serialize};
 use sqlx::postgres::PgRow;
-use sqlx::{FromRow, Postgres, QueryBuilder, Row};
+use sqlx::{Postgres, QueryBuilder, Row};
 use uuid::Uuid;
 
 use super::write::COLUMNS;
 use super::{DossierRow, Dossiers};
 use crate::models::Models;
-use crate::positions::partition_of;
+use crate::positions::{Reached, partition_of};
 use crate::projection::Projection;
+use crate::rows::{one, present};
 use crate::search;
 
 /// Which dossiers the reader may see.
@@ -119,48 +120,33 @@ pub struct DossierPage {
 ///
 /// # Errors
 /// When the database does not answer.
-pub async fn by_id(models: &Models, id: Uuid) -> Result<(Option<DossierRow>, u64), sqlx::Error> {
+pub async fn by_id(models: &Models, id: Uuid) -> Result<(Option<DossierRow>, Reached), sqlx::Error> {
     let row = sqlx::query(
-        "select c.position, d.* from (
-             select position from checkpoints where projection = 'dossier' and partition = $2) c
+        "select c.*, d.* from checkpoint_of('dossier', $2, $1) c
          left join dossier.dossiers d on d.id = $1",
     )
     .bind(id)
     .bind(partition_of(id, Dossiers::PARTITIONS))
     .fetch_optional(models)
     .await?;
-    let Some(row) = row else { return Ok((None, 0)) };
-    let checkpoint = row.try_get::<i64, _>("position")?.cast_unsigned();
-    Ok((present(&row)?, checkpoint))
-}
-
-fn present(row: &PgRow) -> Result<Option<DossierRow>, sqlx::Error> {
-    let id: Option<Uuid> = row.try_get("id")?;
-    id.map(|_| DossierRow::from_row(row)).transpose()
+    one(row.as_ref())
 }
 
 /// One page of the dossiers that pass the filter, and the lowest checkpoint of all partitions.
 ///
 /// # Errors
 /// When the database does not answer.
-pub async fn list(models: &Models, filter: &DossierFilter) -> Result<(DossierPage, u64), sqlx::Error> {
+pub async fn list(models: &Models, filter: &DossierFilter) -> Result<(DossierPage, Reached), sqlx::Error> {
     let mut query = page_query(filter);
     let rows = query.build().fetch_all(models).await?;
-    let checkpoint = match rows.first() {
-        Some(row) => row.try_get::<Option<i64>, _>("position")?.unwrap_or(0).cast_unsigned(),
-        None => 0,
-    };
-    let mut items = Vec::with_capacity(rows.len());
-    for row in &rows {
-        items.extend(present(row)?);
-    }
+    let (mut items, reached) = present::<DossierRow>(&rows, "id")?;
     let mut next = None;
     if items.len() > filter.limit as usize {
         items.truncate(filter.limit as usize);
         let last = items.last().zip(rows.get(items.len().wrapping_sub(1)));
         next = last.map(|(item, row)| cursor(item, row, order(filter))).transpose()?;
     }
-    Ok((DossierPage { items, next }, checkpoint))
+    Ok((DossierPage { items, next }, reached))
 }
 
 fn order(filter: &DossierFilter) -> DossierSort {
@@ -187,7 +173,7 @@ fn page_query(filter: &DossierFilter) -> QueryBuilder<'_, Postgres> {
     };
     let direction = if sort.descending { "desc" } else { "asc" };
     let mut query = QueryBuilder::new(
-        "select c.position, d.* from (select min(position) as position from checkpoints where projection = 'dossier') c
+        "select c.*, d.* from checkpoint_of('dossier') c
          left join lateral (select * from (",
     );
     for way in 0..ways(filter.visible) {

@@ -92,6 +92,11 @@ impl DossierRow {
     }
 
     fn after(row: Option<Self>, envelope: &EventEnvelope) -> Result<Self, StoreError> {
+        let version = row.as_ref().map_or(0, |row| row.version);
+        if envelope.version != version + 1 {
+            let (position, found) = (envelope.position, envelope.version);
+            return Err(StoreError::Broken(format!("position {position}: version {found} of a dossier at {version}")));
+        }
         let event = envelope.decode::<Dossier>().map_err(|error| StoreError::Broken(error.to_string()))?;
         Self::advance(row, envelope, &event).map_err(|error| StoreError::Broken(error.to_string()))
     }
@@ -107,7 +112,7 @@ impl DossierRow {
         }
     }
 
-    /// The row after the next event of its stream.
+    /// The row after an event of its stream that comes later; between them is what was skipped on purpose.
     pub(super) fn advance(
         row: Option<Self>,
         envelope: &EventEnvelope,
@@ -116,9 +121,9 @@ impl DossierRow {
         let version = row.as_ref().map_or(0, |row| row.version);
         let misplaced = || {
             let (position, found) = (envelope.position, envelope.version);
-            ProjectionError::Failed(format!("position {position}: version {found} of a dossier at {version}"))
+            ProjectionError::Poison(format!("position {position}: version {found} of a dossier at {version}"))
         };
-        if envelope.version != version + 1 {
+        if envelope.version <= version {
             return Err(misplaced());
         }
         match (row, event) {

@@ -58,7 +58,7 @@ async fn load(
 }
 
 fn json(value: &impl Serialize) -> Result<String, ProjectionError> {
-    serde_json::to_string(value).map_err(|_| ProjectionError::Failed("a value is not JSON".to_owned()))
+    serde_json::to_string(value).map_err(|_| ProjectionError::Poison("a value is not JSON".to_owned()))
 }
 
 fn optional<T: Serialize>(value: &Option<T>) -> Result<Option<String>, ProjectionError> {

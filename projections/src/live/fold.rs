@@ -75,9 +75,9 @@ impl Programme {
         let standing = self.lives.get(&id).map_or(0, |live| live.version);
         let misplaced = || {
             let EventEnvelope { position, version, .. } = envelope;
-            ProjectionError::Failed(format!("position {position}: version {version} of a live event at {standing}"))
+            ProjectionError::Poison(format!("position {position}: version {version} of a live event at {standing}"))
         };
-        if envelope.version != standing.cast_unsigned() + 1 {
+        if envelope.version <= standing.cast_unsigned() {
             return Err(misplaced());
         }
         if let LiveEvent::Created { organization, details, at, .. } = event {
@@ -85,7 +85,7 @@ impl Programme {
             return Ok(());
         }
         let live = self.lives.get_mut(&id).ok_or_else(misplaced)?;
-        live.version += 1;
+        live.version = envelope.version.cast_signed();
         match event {
             LiveEvent::Created { .. } => {}
             LiveEvent::Edited { .. } => edit(live, event),

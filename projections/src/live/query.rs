@@ -10,9 +10,9 @@ use uuid::Uuid;
 
 use super::Lives;
 use crate::models::Models;
-use crate::positions::partition_of;
+use crate::positions::{Reached, partition_of};
 use crate::projection::Projection;
-use crate::rows::present;
+use crate::rows::{one, present};
 use crate::search;
 
 /// What a registered user has.
@@ -108,10 +108,10 @@ const REGISTRATION: &str = "(select place from live.registrations r where r.live
 ///
 /// # Errors
 /// When the database does not answer.
-pub async fn by_id(models: &Models, id: Uuid, reader: Uuid) -> Result<(Option<LiveRow>, u64), sqlx::Error> {
+pub async fn by_id(models: &Models, id: Uuid, reader: Uuid) -> Result<(Option<LiveRow>, Reached), sqlx::Error> {
     let query = format!(
-        "select c.position as checkpoint, l.*, {REGISTRATION} $3) as registration
-         from (select position from checkpoints where projection = 'live' and partition = $2) c
+        "select c.*, l.*, {REGISTRATION} $3) as registration
+         from checkpoint_of('live', $2, $1) c
          left join live.lives l on l.id = $1"
     );
     let row = sqlx::query(&query)
@@ -120,8 +120,7 @@ pub async fn by_id(models: &Models, id: Uuid, reader: Uuid) -> Result<(Option<Li
         .bind(reader)
         .fetch_optional(models)
         .await?;
-    let (mut rows, checkpoint) = present(row.as_slice(), "id")?;
-    Ok((rows.pop(), checkpoint))
+    one(row.as_ref())
 }
 
 /// What a list of live events is narrowed by.
@@ -166,10 +165,10 @@ pub struct LivePage {
 ///
 /// # Errors
 /// When the database does not answer.
-pub async fn list(models: &Models, filter: &LiveFilter) -> Result<(LivePage, u64), sqlx::Error> {
-    let mut query = QueryBuilder::new(format!("select c.position as checkpoint, l.*, {REGISTRATION}"));
+pub async fn list(models: &Models, filter: &LiveFilter) -> Result<(LivePage, Reached), sqlx::Error> {
+    let mut query = QueryBuilder::new(format!("select c.*, l.*, {REGISTRATION}"));
     query.push_bind(filter.reader).push(
-        ") as registration from (select min(position) as position from checkpoints where projection = 'live') c
+        ") as registration from checkpoint_of('live') c
          left join lateral (select * from live.lives where (status <> 'draft'",
     );
     if let Some(organization) = filter.drafts_of {
@@ -189,12 +188,12 @@ pub async fn list(models: &Models, filter: &LiveFilter) -> Result<(LivePage, u64
     }
     query.push(" order by starts_at, id limit ").push_bind(i64::from(filter.limit) + 1);
     query.push(") l on true order by l.starts_at, l.id");
-    let (mut items, checkpoint) = present::<LiveRow>(&query.build().fetch_all(models).await?, "id")?;
+    let (mut items, reached) = present::<LiveRow>(&query.build().fetch_all(models).await?, "id")?;
     let more = items.len() > filter.limit as usize;
     items.truncate(filter.limit as usize);
     let last = items.last().filter(|_| more);
     let next = last.map(|row| LiveCursor { starts_at: row.starts_at, id: row.id });
-    Ok((LivePage { items, next }, checkpoint))
+    Ok((LivePage { items, next }, reached))
 }
 
 /// Who registered.
@@ -249,12 +248,9 @@ pub async fn attendees(
     live: Uuid,
     after: Option<AttendeeCursor>,
     limit: u32,
-) -> Result<(AttendeePage, u64), sqlx::Error> {
-    let mut query = QueryBuilder::new(
-        "select c.checkpoint, r.* from (select position as checkpoint from checkpoints
-             where projection = 'live' and partition = ",
-    );
-    query.push_bind(partition_of(live, Lives::PARTITIONS));
+) -> Result<(AttendeePage, Reached), sqlx::Error> {
+    let mut query = QueryBuilder::new("select c.*, r.* from checkpoint_of('live', ");
+    query.push_bind(partition_of(live, Lives::PARTITIONS)).push(", ").push_bind(live);
     query.push(") c left join lateral (select * from live.registrations where live_id = ").push_bind(live);
     if let Some(after) = after {
         query.push(" and (position, user_id) > (").push_bind(after.position);
@@ -262,10 +258,10 @@ pub async fn attendees(
     }
     query.push(" order by position, user_id limit ").push_bind(i64::from(limit) + 1);
     query.push(") r on true order by r.position, r.user_id");
-    let (mut items, checkpoint) = present::<AttendeeRow>(&query.build().fetch_all(models).await?, "user_id")?;
+    let (mut items, reached) = present::<AttendeeRow>(&query.build().fetch_all(models).await?, "user_id")?;
     let more = items.len() > limit as usize;
     items.truncate(limit as usize);
     let last = items.last().filter(|_| more);
     let next = last.map(|row| AttendeeCursor { position: row.position, user_id: row.user_id });
-    Ok((AttendeePage { items, next }, checkpoint))
+    Ok((AttendeePage { items, next }, reached))
 }

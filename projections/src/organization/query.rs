@@ -13,9 +13,9 @@ use uuid::Uuid;
 
 use super::Organizations;
 use crate::models::Models;
-use crate::positions::partition_of;
+use crate::positions::{Reached, partition_of};
 use crate::projection::Projection;
-use crate::rows::present;
+use crate::rows::{one, present};
 
 /// An organisation, with what the reader is there.
 #[derive(Debug, Clone, PartialEq)]
@@ -69,10 +69,10 @@ impl FromRow<'_, PgRow> for OrganizationRow {
 ///
 /// # Errors
 /// When the database does not answer.
-pub async fn by_id(models: &Models, id: Uuid, reader: Uuid) -> Result<(Option<OrganizationRow>, u64), sqlx::Error> {
+pub async fn by_id(models: &Models, id: Uuid, reader: Uuid) -> Result<(Option<OrganizationRow>, Reached), sqlx::Error> {
     let row = sqlx::query(
-        "select c.position as checkpoint, o.*, m.role, m.position as joined
-         from (select position from checkpoints where projection = 'organization' and partition = $2) c
+        "select c.*, o.*, m.role, m.position as joined
+         from checkpoint_of('organization', $2, $1) c
          left join organization.organizations o on o.id = $1
          left join organization.memberships m on m.organization_id = o.id and m.user_id = $3",
     )
@@ -81,8 +81,7 @@ pub async fn by_id(models: &Models, id: Uuid, reader: Uuid) -> Result<(Option<Or
     .bind(reader)
     .fetch_optional(models)
     .await?;
-    let (mut rows, checkpoint) = present(row.as_slice(), "id")?;
-    Ok((rows.pop(), checkpoint))
+    one(row.as_ref())
 }
 
 /// Where the next page of somebody's organisations begins: those that were joined before this position.
@@ -107,10 +106,10 @@ pub async fn list_of(
     user: Uuid,
     after: Option<MembershipCursor>,
     limit: u32,
-) -> Result<(OrganizationPage, u64), sqlx::Error> {
+) -> Result<(OrganizationPage, Reached), sqlx::Error> {
     let rows = sqlx::query(
-        "select c.checkpoint, o.*, m.role, m.joined
-         from (select min(position) as checkpoint from checkpoints where projection = 'organization') c
+        "select c.*, o.*, m.role, m.joined
+         from checkpoint_of('organization') c
          left join lateral (
              select organization_id, role, position as joined from organization.memberships
              where user_id = $1 and position < $2 order by position desc limit $3) m on true
@@ -122,11 +121,11 @@ pub async fn list_of(
     .bind(i64::from(limit) + 1)
     .fetch_all(models)
     .await?;
-    let (mut items, checkpoint) = present::<OrganizationRow>(&rows, "id")?;
+    let (mut items, reached) = present::<OrganizationRow>(&rows, "id")?;
     let more = items.len() > limit as usize;
     items.truncate(limit as usize);
     let next = items.last().filter(|_| more).and_then(|row| row.joined).map(MembershipCursor);
-    Ok((OrganizationPage { items, next }, checkpoint))
+    Ok((OrganizationPage { items, next }, reached))
 }
 
 /// A member of an organisation.
@@ -172,10 +171,10 @@ pub async fn members(
     id: Uuid,
     after: Option<MemberCursor>,
     limit: u32,
-) -> Result<(MemberPage, u64), sqlx::Error> {
+) -> Result<(MemberPage, Reached), sqlx::Error> {
     let rows = sqlx::query(
-        "select c.position as checkpoint, m.*
-         from (select position from checkpoints where projection = 'organization' and partition = $2) c
+        "select c.*, m.*
+         from checkpoint_of('organization', $2, $1) c
          left join lateral (
              select user_id, role, joined_at, position as joined from organization.members
              where organization_id = $1 and position > $3 order by position limit $4) m on true
@@ -187,9 +186,9 @@ pub async fn members(
     .bind(i64::from(limit) + 1)
     .fetch_all(models)
     .await?;
-    let (mut items, checkpoint) = present::<MemberRow>(&rows, "user_id")?;
+    let (mut items, reached) = present::<MemberRow>(&rows, "user_id")?;
     let more = items.len() > limit as usize;
     items.truncate(limit as usize);
     let next = items.last().filter(|_| more).map(|row| MemberCursor(row.joined));
-    Ok((MemberPage { items, next }, checkpoint))
+    Ok((MemberPage { items, next }, reached))
 }

@@ -80,7 +80,7 @@ async fn advance(
         .bind(event.at().trunc_subsecs(6))
         .bind(name)
         .bind(kind.as_str()),
-        _ => sqlx::query("update organizations set version = $2, updated_at = $3 where id = $1 and version = $2 - 1")
+        _ => sqlx::query("update organizations set version = $2, updated_at = $3 where id = $1 and version < $2")
             .bind(envelope.aggregate_id)
             .bind(envelope.version.cast_signed())
             .bind(event.at().trunc_subsecs(6)),
@@ -89,7 +89,7 @@ async fn advance(
         return Ok(());
     }
     let (position, version) = (envelope.position, envelope.version);
-    Err(ProjectionError::Failed(format!("position {position}: version {version} of an organisation comes too early")))
+    Err(ProjectionError::Poison(format!("position {position}: version {version} of an organisation does not follow")))
 }
 
 async fn join(

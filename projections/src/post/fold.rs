@@ -103,7 +103,7 @@ impl Community {
                 self.posts.insert(id, post);
             }
             (Some(post), event) => {
-                post.version += 1;
+                post.version = envelope.version.cast_signed();
                 match event {
                     PostEvent::Published { .. } => {}
                     PostEvent::Edited { to, at, .. } => {
@@ -139,7 +139,7 @@ impl Community {
                 self.count(*post, |post| post.comments += 1);
             }
             (Some(comment), event) => {
-                comment.version += 1;
+                comment.version = envelope.version.cast_signed();
                 match event {
                     CommentEvent::Written { .. } => {}
                     CommentEvent::Edited { to, at, .. } => {
@@ -179,10 +179,10 @@ impl Community {
 }
 
 fn follows(envelope: &EventEnvelope, standing: i64) -> Result<(), ProjectionError> {
-    if envelope.version == standing.cast_unsigned() + 1 { Ok(()) } else { Err(misplaced(envelope, standing)) }
+    if envelope.version > standing.cast_unsigned() { Ok(()) } else { Err(misplaced(envelope, standing)) }
 }
 
 fn misplaced(envelope: &EventEnvelope, standing: i64) -> ProjectionError {
     let EventEnvelope { position, version, aggregate_type, .. } = envelope;
-    ProjectionError::Failed(format!("position {position}: version {version} of a {aggregate_type} at {standing}"))
+    ProjectionError::Poison(format!("position {position}: version {version} of a {aggregate_type} at {standing}"))
 }

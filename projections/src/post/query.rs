@@ -10,8 +10,9 @@ use uuid::Uuid;
 
 use super::Posts;
 use crate::models::Models;
-use crate::positions::partition_of;
+use crate::positions::{Reached, partition_of};
 use crate::projection::Projection;
+use crate::rows::{one, present};
 
 /// A post as the API shows it; serialised, its text is still sealed.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -144,11 +145,11 @@ pub struct PostPage {
 ///
 /// # Errors
 /// When the database does not answer.
-pub async fn by_id(models: &Models, id: Uuid, reader: Uuid) -> Result<(Option<PostRow>, u64), sqlx::Error> {
+pub async fn by_id(models: &Models, id: Uuid, reader: Uuid) -> Result<(Option<PostRow>, Reached), sqlx::Error> {
     let row = sqlx::query(
-        "select c.position, p.*,
+        "select c.*, p.*,
                 exists (select from post.likes l where l.post_id = p.id and l.user_id = $3) as liked
-         from (select position from checkpoints where projection = 'post' and partition = $2) c
+         from checkpoint_of('post', $2, $1) c
          left join post.posts p on p.id = $1 and p.body is not null",
     )
     .bind(id)
@@ -157,30 +158,6 @@ pub async fn by_id(models: &Models, id: Uuid, reader: Uuid) -> Result<(Option<Po
     .fetch_optional(models)
     .await?;
     one(row.as_ref())
-}
-
-fn one<T>(row: Option<&PgRow>) -> Result<(Option<T>, u64), sqlx::Error>
-where
-    T: for<'r> FromRow<'r, PgRow>,
-{
-    let Some(row) = row else { return Ok((None, 0)) };
-    let checkpoint = row.try_get::<Option<i64>, _>("position")?.unwrap_or(0).cast_unsigned();
-    let id: Option<Uuid> = row.try_get("id")?;
-    Ok((id.map(|_| T::from_row(row)).transpose()?, checkpoint))
-}
-
-fn many<T>(rows: &[PgRow]) -> Result<(Vec<T>, u64), sqlx::Error>
-where
-    T: for<'r> FromRow<'r, PgRow>,
-{
-    let mut checkpoint = 0;
-    let mut items = Vec::with_capacity(rows.len());
-    for row in rows {
-        let (item, beside) = one(Some(row))?;
-        checkpoint = beside;
-        items.extend(item);
-    }
-    Ok((items, checkpoint))
 }
 
 /// One page of the posts, and the lowest checkpoint of all partitions. A cursor continues its own feed.
@@ -193,18 +170,17 @@ pub async fn list(
     after: Option<PostCursor>,
     limit: u32,
     reader: Uuid,
-) -> Result<(PostPage, u64), sqlx::Error> {
+) -> Result<(PostPage, Reached), sqlx::Error> {
     let feed = after.map_or(feed, |after| after.feed());
     let column = match feed {
         Feed::Newest => "created_at",
         Feed::MostLiked => "likes",
         Feed::MostDiscussed => "comments",
     };
-    let mut query = QueryBuilder::new(
-        "select c.position, p.*, exists (select from post.likes l where l.post_id = p.id and l.user_id = ",
-    );
+    let mut query =
+        QueryBuilder::new("select c.*, p.*, exists (select from post.likes l where l.post_id = p.id and l.user_id = ");
     query.push_bind(reader).push(
-        ") as liked from (select min(position) as position from checkpoints where projection = 'post') c
+        ") as liked from checkpoint_of('post') c
          left join lateral (select * from post.posts where body is not null",
     );
     if let Some(after) = after {
@@ -219,7 +195,7 @@ pub async fn list(
     }
     query.push(format!(" order by {column} desc, id desc limit ")).push_bind(i64::from(limit) + 1);
     query.push(format!(") p on true order by p.{column} desc, p.id desc"));
-    let (mut items, checkpoint) = many::<PostRow>(&query.build().fetch_all(models).await?)?;
+    let (mut items, reached) = present::<PostRow>(&query.build().fetch_all(models).await?, "id")?;
     let more = items.len() > limit as usize;
     items.truncate(limit as usize);
     let last = items.last().filter(|_| more);
@@ -228,7 +204,7 @@ pub async fn list(
         Feed::MostLiked => PostCursor::MostLiked(row.likes, row.id),
         Feed::MostDiscussed => PostCursor::MostDiscussed(row.comments, row.id),
     });
-    Ok((PostPage { items, next }, checkpoint))
+    Ok((PostPage { items, next }, reached))
 }
 
 /// Where the next page of comments begins: after the last row of this one.
@@ -259,11 +235,9 @@ pub async fn comments(
     post: Uuid,
     after: Option<CommentCursor>,
     limit: u32,
-) -> Result<(CommentPage, u64), sqlx::Error> {
-    let mut query = QueryBuilder::new(
-        "select c.position, m.* from (select position from checkpoints where projection = 'post' and partition = ",
-    );
-    query.push_bind(partition_of(post, Posts::PARTITIONS));
+) -> Result<(CommentPage, Reached), sqlx::Error> {
+    let mut query = QueryBuilder::new("select c.*, m.* from checkpoint_of('post', ");
+    query.push_bind(partition_of(post, Posts::PARTITIONS)).push(", ").push_bind(post);
     query.push(") c left join lateral (select * from post.comments where post_id = ").push_bind(post);
     if let Some(after) = after {
         query.push(" and (created_at, id) > (").push_bind(after.created_at);
@@ -271,21 +245,21 @@ pub async fn comments(
     }
     query.push(" order by created_at, id limit ").push_bind(i64::from(limit) + 1);
     query.push(") m on true order by m.created_at, m.id");
-    let (mut items, checkpoint) = many::<CommentRow>(&query.build().fetch_all(models).await?)?;
+    let (mut items, reached) = present::<CommentRow>(&query.build().fetch_all(models).await?, "id")?;
     let more = items.len() > limit as usize;
     items.truncate(limit as usize);
     let last = items.last().filter(|_| more);
     let next = last.map(|row| CommentCursor { created_at: row.created_at, id: row.id });
-    Ok((CommentPage { items, next }, checkpoint))
+    Ok((CommentPage { items, next }, reached))
 }
 
 /// One comment, and the lowest checkpoint of all partitions: only the comment itself knows its post.
 ///
 /// # Errors
 /// When the database does not answer.
-pub async fn comment(models: &Models, id: Uuid) -> Result<(Option<CommentRow>, u64), sqlx::Error> {
+pub async fn comment(models: &Models, id: Uuid) -> Result<(Option<CommentRow>, Reached), sqlx::Error> {
     let row = sqlx::query(
-        "select c.position, m.* from (select min(position) as position from checkpoints where projection = 'post') c
+        "select c.*, m.* from checkpoint_of('post') c
          left join post.comments m on m.id = $1",
     )
     .bind(id)

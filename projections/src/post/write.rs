@@ -24,7 +24,7 @@ pub(super) async fn write(community: &Community, connection: &mut PgConnection) 
 
 fn json(body: Option<&Json<Personal<String>>>) -> Result<Option<String>, ProjectionError> {
     let json = body.map(|body| serde_json::to_string(&body.0)).transpose();
-    json.map_err(|_| ProjectionError::Failed("a value is not JSON".to_owned()))
+    json.map_err(|_| ProjectionError::Poison("a value is not JSON".to_owned()))
 }
 
 async fn write_posts(posts: &[&PostState], connection: &mut PgConnection) -> Result<(), ProjectionError> {

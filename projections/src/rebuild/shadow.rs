@@ -1,6 +1,6 @@
 //! The shadow of a schema: the same tables, empty, that are filled while the live ones are read.
 
-use sqlx::{Executor, PgConnection};
+use sqlx::{Connection, Executor, PgConnection};
 
 /// A live schema and the name of its shadow.
 pub(super) struct Shadow {
@@ -18,19 +18,31 @@ impl Shadow {
         format!("{}_retired", self.live)
     }
 
-    /// Copies the tables of the live schema, empty, with their keys. Returns the statements that make the rest, once
-    /// the rows are there: secondary indexes, privileges and policies.
-    pub(super) async fn create(&self, connection: &mut PgConnection) -> Result<Vec<String>, sqlx::Error> {
-        connection.execute(format!("create schema {}", self.name).as_str()).await?;
-        for statement in self.statements(TABLES, connection).await? {
-            connection.execute(statement.as_str()).await?;
+    /// Copies the tables of the live schema, empty, with their keys.
+    pub(super) async fn create(&self, connection: &mut PgConnection) -> Result<(), sqlx::Error> {
+        let mut transaction = connection.begin().await?;
+        transaction.execute(format!("create schema {}", self.name).as_str()).await?;
+        self.make(&[TABLES, KEYS], &mut transaction).await?;
+        transaction.commit().await
+    }
+
+    /// Makes the rest, once the rows are there: secondary indexes, privileges and policies.
+    pub(super) async fn finish(&self, connection: &mut PgConnection) -> Result<(), sqlx::Error> {
+        let mut transaction = connection.begin().await?;
+        let finished = "select exists (select from pg_policies where schemaname = $1)";
+        if !sqlx::query_scalar(finished).bind(&self.name).fetch_one(&mut *transaction).await? {
+            self.make(&[INDEXES, ACCESS], &mut transaction).await?;
         }
-        for statement in self.statements(KEYS, connection).await? {
-            connection.execute(statement.as_str()).await?;
+        transaction.commit().await
+    }
+
+    async fn make(&self, parts: &[&str], connection: &mut PgConnection) -> Result<(), sqlx::Error> {
+        for part in parts {
+            for statement in self.statements(part, connection).await? {
+                connection.execute(statement.as_str()).await?;
+            }
         }
-        let mut rest = self.statements(INDEXES, connection).await?;
-        rest.extend(self.statements(ACCESS, connection).await?);
-        Ok(rest)
+        Ok(())
     }
 
     async fn statements(&self, query: &str, connection: &mut PgConnection) -> Result<Vec<String>, sqlx::Error> {

@@ -78,7 +78,7 @@ pub async fn as_it_was<R>(
     if body.get() == "null" {
         return Err(Problem::new(&codes::VERSION_NOT_FOUND));
     }
-    Ok(QueryAnswer { body, position, version: Some(count) })
+    Ok(QueryAnswer::of_one(body, position, Some(count)))
 }
 
 /// The dossier after its first `version` events; null before there were any.

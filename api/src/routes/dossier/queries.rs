@@ -67,12 +67,12 @@ async fn get(
 async fn current(app: &App, id: Uuid, request: &QueryRequest<AsItWas>) -> Result<QueryAnswer<Box<RawValue>>, Problem> {
     let models = app.models(&request.caller.actor);
     let query = || dossier::by_id(&models, id);
-    let (row, position) = app.read(PROJECTION, Scope::Key(id), request, query).await?;
+    let (row, reached) = app.read(PROJECTION, Scope::Key(id), request, query).await?;
     let row = row.ok_or_else(not_found::<Dossier>)?;
     let (version, sight) = (row.version, sight(&request.caller, &row)?);
     record_read(app, request, Action::ReadDossier, &row).await?;
     let body = show(app, vec![(row, sight)]).await?.pop().unwrap_or_default();
-    Ok(QueryAnswer { body, position, version: Some(version) })
+    Ok(QueryAnswer::of_one(body, reached, Some(version)))
 }
 
 /// Which dossiers to list, and in which order.
@@ -155,14 +155,14 @@ async fn list(
     };
     let models = app.models(&request.caller.actor);
     let query = || dossier::list(&models, &filter);
-    let (page, position) = app.read(PROJECTION, Scope::All, &request, query).await?;
+    let (page, reached) = app.read(PROJECTION, Scope::All, &request, query).await?;
     let next_cursor = page.next.map(|next| cursors.seal(&next));
     if request.caller.actor.roles.contains(Role::Auditor) {
         let read = Access::new(AccessAction::Read, &request.info).by(request.caller.id());
         app.accesses().record(read.with(json!({ "of": "dossiers" }))).await?;
     }
     let items = show(&app, seen(&request.caller, page.items)).await?;
-    Ok(QueryAnswer::new(Page { items, next_cursor }, position))
+    Ok(QueryAnswer::new(Page { items, next_cursor }, reached))
 }
 
 /// Which dossiers to look among; what of each is shown, `sight` says.

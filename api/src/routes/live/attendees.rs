@@ -72,17 +72,17 @@ async fn attendees(
     let after = cursor.as_ref().map(|cursor| cursors.open::<AttendeeCursor>(cursor)).transpose()?;
     let models = app.models(&request.caller.actor);
     let exists = || live::by_id(&models, id, request.caller.id());
-    let (row, position) = app.read(PROJECTION, Scope::Key(id), &request, exists).await?;
+    let (row, reached) = app.read(PROJECTION, Scope::Key(id), &request, exists).await?;
     let row = row.ok_or_else(not_found::<Live>)?;
     request.caller.can(Action::ReadAttendees, &row.resource()).map_err(denied::<Live>)?;
     if accepts(&headers, CSV) {
-        return table(&app, &models, id, position).await;
+        return table(&app, &models, id, reached.position).await;
     }
     let query = || live::attendees(&models, id, after, limit.0);
-    let (page, position) = app.read(PROJECTION, Scope::Key(id), &request, query).await?;
+    let (page, reached) = app.read(PROJECTION, Scope::Key(id), &request, query).await?;
     let next_cursor = page.next.map(|next| cursors.seal(&next));
     let items = show(&app, &models, page.items).await?;
-    Ok(QueryAnswer::new(Page { items, next_cursor }, position).into_response())
+    Ok(QueryAnswer::new(Page { items, next_cursor }, reached).into_response())
 }
 
 async fn show(app: &App, models: &Models, rows: Vec<AttendeeRow>) -> Result<Vec<Attendee>, Problem> {

@@ -69,11 +69,11 @@ async fn list(
     };
     let models = app.models(&request.caller.actor);
     let query = || live::list(&models, &filter);
-    let (page, position) = app.read(PROJECTION, Scope::All, &request, query).await?;
+    let (page, reached) = app.read(PROJECTION, Scope::All, &request, query).await?;
     let next_cursor = page.next.map(|next| cursors.seal(&next));
     let now = Utc::now();
     let items = page.items.into_iter().filter_map(|row| show(caller, row, now)).collect();
-    Ok(QueryAnswer::new(Page { items, next_cursor }, position))
+    Ok(QueryAnswer::new(Page { items, next_cursor }, reached))
 }
 
 /// The organisation whose drafts the caller sees.
@@ -93,9 +93,9 @@ async fn get(
 ) -> Result<QueryAnswer<EventView>, Problem> {
     let models = app.models(&request.caller.actor);
     let query = || live::by_id(&models, id, request.caller.id());
-    let (row, position) = app.read(PROJECTION, Scope::Key(id), &request, query).await?;
+    let (row, reached) = app.read(PROJECTION, Scope::Key(id), &request, query).await?;
     let shown = row.and_then(|row| show(&request.caller, row, Utc::now()));
     let body = shown.ok_or_else(not_found::<Live>)?;
     let version = Some(body.version());
-    Ok(QueryAnswer { body, position, version })
+    Ok(QueryAnswer::of_one(body, reached, version))
 }

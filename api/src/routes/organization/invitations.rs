@@ -85,7 +85,7 @@ async fn list(
         expires_at: invitation.expires_at,
     };
     let items = open(charter).map(view).collect();
-    Ok(QueryAnswer { body: Page { items, next_cursor: None }, position, version: Some(version) })
+    Ok(QueryAnswer::of_one(Page { items, next_cursor: None }, position, Some(version)))
 }
 
 fn open(charter: &Charter) -> impl Iterator<Item = (&Uuid, &Invitation)> {

@@ -84,7 +84,7 @@ async fn list(
     let row = row.ok_or_else(not_found::<Organization>)?;
     caller.can(Action::ReadOrganization, &row.resource()).map_err(denied::<Organization>)?;
     let query = || organization::members(&models, id, after, limit.0);
-    let (page, position) = app.read(PROJECTION, Scope::Key(id), &request, query).await?;
+    let (page, reached) = app.read(PROJECTION, Scope::Key(id), &request, query).await?;
     let next_cursor = page.next.map(|next| cursors.seal(&next));
     let names = names(&app, &models, page.items.iter().map(|row| row.user_id)).await?;
     let member = |row: organization::MemberRow| Member {
@@ -93,7 +93,7 @@ async fn list(
         role: row.role,
         joined_at: row.joined_at,
     };
-    Ok(QueryAnswer::new(Page { items: page.items.into_iter().map(member).collect(), next_cursor }, position))
+    Ok(QueryAnswer::new(Page { items: page.items.into_iter().map(member).collect(), next_cursor }, reached))
 }
 
 /// Invite whoever has an e-mail address, for 14 days. Repeating it changes nothing. The answer tells nothing about the

@@ -48,10 +48,10 @@ async fn list(
     let after = cursor.as_ref().map(|cursor| cursors.open::<MembershipCursor>(cursor)).transpose()?;
     let models = app.models(&caller.actor);
     let query = || organization::list_of(&models, caller.id(), after, limit.0);
-    let (page, position) = app.read(PROJECTION, Scope::All, &request, query).await?;
+    let (page, reached) = app.read(PROJECTION, Scope::All, &request, query).await?;
     let next_cursor = page.next.map(|next| cursors.seal(&next));
     let items = page.items.into_iter().filter_map(|row| show(caller, row)).collect();
-    Ok(QueryAnswer::new(Page { items, next_cursor }, position))
+    Ok(QueryAnswer::new(Page { items, next_cursor }, reached))
 }
 
 /// An organisation, for its members and for who runs the instance.
@@ -64,8 +64,8 @@ async fn get(
 ) -> Result<QueryAnswer<OrganizationView>, Problem> {
     let models = app.models(&request.caller.actor);
     let query = || organization::by_id(&models, id, request.caller.id());
-    let (row, position) = app.read(PROJECTION, Scope::Key(id), &request, query).await?;
+    let (row, reached) = app.read(PROJECTION, Scope::Key(id), &request, query).await?;
     let version = row.as_ref().map(|row| row.version);
     let body = row.and_then(|row| show(&request.caller, row)).ok_or_else(not_found::<Organization>)?;
-    Ok(QueryAnswer { body, position, version })
+    Ok(QueryAnswer::of_one(body, reached, version))
 }

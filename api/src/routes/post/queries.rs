@@ -61,10 +61,10 @@ async fn list(
     let after = cursor.as_ref().map(|cursor| cursors.open::<PostCursor>(cursor)).transpose()?;
     let models = app.models(&request.caller.actor);
     let query = || post::list(&models, feed, after, limit.0, reader);
-    let (page, position) = app.read(PROJECTION, Scope::All, &request, query).await?;
+    let (page, reached) = app.read(PROJECTION, Scope::All, &request, query).await?;
     let next_cursor = page.next.map(|next| cursors.seal(&next));
     let items = show_posts(&app, &models, page.items).await?;
-    Ok(QueryAnswer::new(Page { items, next_cursor }, position))
+    Ok(QueryAnswer::new(Page { items, next_cursor }, reached))
 }
 
 /// One post.
@@ -77,10 +77,10 @@ async fn get(
 ) -> Result<QueryAnswer<PostView>, Problem> {
     let models = app.models(&request.caller.actor);
     let query = || post::by_id(&models, id, request.caller.id());
-    let (row, position) = app.read(PROJECTION, Scope::Key(id), &request, query).await?;
+    let (row, reached) = app.read(PROJECTION, Scope::Key(id), &request, query).await?;
     let body = show_posts(&app, &models, row.into_iter().collect()).await?.pop().ok_or_else(not_found::<Post>)?;
     let version = Some(body.version());
-    Ok(QueryAnswer { body, position, version })
+    Ok(QueryAnswer::of_one(body, reached, version))
 }
 
 /// Which comments to list.
@@ -113,8 +113,8 @@ async fn comments(
     let (row, _) = app.read(PROJECTION, Scope::Key(id), &request, exists).await?;
     row.ok_or_else(not_found::<Post>)?;
     let query = || post::comments(&models, id, after, limit.0);
-    let (page, position) = app.read(PROJECTION, Scope::Key(id), &request, query).await?;
+    let (page, reached) = app.read(PROJECTION, Scope::Key(id), &request, query).await?;
     let next_cursor = page.next.map(|next| cursors.seal(&next));
     let items = show_comments(&app, &models, page.items).await?;
-    Ok(QueryAnswer::new(Page { items, next_cursor }, position))
+    Ok(QueryAnswer::new(Page { items, next_cursor }, reached))
 }
