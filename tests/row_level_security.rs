@@ -16,10 +16,13 @@ use crate::support::process::Process;
 use crate::support::{Node, actor, database_url, execute, servers};
 
 /// Every table of every read model.
-const TABLES: [&str; 17] = [
+const TABLES: [&str; 21] = [
     "account.accounts",
+    "analytics.change_requests",
     "analytics.changes",
+    "analytics.community_days",
     "analytics.dossiers",
+    "analytics.live_events",
     "analytics.registration_days",
     "analytics.reviewer_decisions",
     "analytics.status_days",
@@ -31,6 +34,7 @@ const TABLES: [&str; 17] = [
     "organization.members",
     "organization.memberships",
     "organization.organizations",
+    "past.dossiers",
     "post.comments",
     "post.likes",
     "post.posts",

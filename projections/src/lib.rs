@@ -8,6 +8,7 @@ pub mod live;
 pub mod mail;
 mod models;
 pub mod organization;
+pub mod past;
 pub mod post;
 
 mod announcer;

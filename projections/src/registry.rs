@@ -14,6 +14,7 @@ use crate::lease::Leases;
 use crate::live::Lives;
 use crate::mail::Mails;
 use crate::organization::Organizations;
+use crate::past::Past;
 use crate::positions::ReadPositions;
 use crate::post::Posts;
 use crate::projection::Definition;
@@ -24,7 +25,7 @@ use crate::status;
 use crate::subscription::Feed;
 use crate::upkeep;
 
-static ALL: [Definition; 7] = [
+static ALL: [Definition; 8] = [
     Definition::of::<Dossiers>(),
     Definition::of::<Accounts>(),
     Definition::of::<Analytics>(),
@@ -32,6 +33,7 @@ static ALL: [Definition; 7] = [
     Definition::of::<Lives>(),
     Definition::of::<Mails>(),
     Definition::of::<Organizations>(),
+    Definition::of::<Past>(),
 ];
 
 /// The names of all projections.

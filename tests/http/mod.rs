@@ -31,6 +31,7 @@ mod operations;
 mod organizations;
 mod outages;
 mod overload;
+mod past;
 mod posts;
 mod privacy;
 mod problems;

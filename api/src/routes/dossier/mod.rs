@@ -3,6 +3,7 @@
 mod bodies;
 mod commands;
 mod history;
+mod past;
 mod queries;
 mod view;
 

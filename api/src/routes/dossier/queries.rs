@@ -15,7 +15,7 @@ use utoipa_axum::routes;
 use uuid::Uuid;
 
 use super::view::{DossierView, Sight, StatusView, record_read, show, sight};
-use super::{PROJECTION, history};
+use super::{PROJECTION, history, past};
 use crate::accesses::{Access, AccessAction};
 use crate::answer::QueryAnswer;
 use crate::app::App;
@@ -79,31 +79,38 @@ async fn current(app: &App, id: Uuid, request: &QueryRequest<AsItWas>) -> Result
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
-struct ListDossiers {
+pub(super) struct ListDossiers {
     /// In this status.
     #[param(inline, value_type = Option<StatusView>)]
-    status: Option<Status>,
+    pub(super) status: Option<Status>,
     /// Of this category.
-    category: Option<String>,
+    pub(super) category: Option<String>,
     /// Assigned to this pro.
-    assigned_to: Option<Uuid>,
+    pub(super) assigned_to: Option<Uuid>,
     /// With these words in the title.
-    q: Option<String>,
+    pub(super) q: Option<String>,
     /// By what, `-` for the greatest first; the newest first when it is not given.
     #[param(inline)]
-    sort: Option<Sort>,
+    pub(super) sort: Option<Sort>,
+    /// As the list was at this time: for auditors, in the order of creation.
+    #[serde(default, deserialize_with = "time")]
+    #[param(value_type = Option<DateTime<Utc>>)]
+    pub(super) as_of: Option<DateTime<Utc>>,
+    /// As the list was at this position of the log: for auditors, in the order of creation.
+    #[param(maximum = 9_223_372_036_854_775_807_i64)]
+    pub(super) at_position: Option<u64>,
     /// Items on a page.
     #[serde(default)]
     #[param(value_type = Option<u32>, minimum = 1, maximum = 100, default = 20)]
-    limit: Limit,
+    pub(super) limit: Limit,
     /// The `nextCursor` of the page before.
-    cursor: Option<String>,
+    pub(super) cursor: Option<String>,
 }
 
 /// The orders of the list.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize, utoipa::ToSchema)]
 #[schema(as = DossierSort)]
-enum Sort {
+pub(super) enum Sort {
     #[serde(rename = "createdAt")]
     CreatedAt,
     #[serde(rename = "-createdAt")]
@@ -132,14 +139,17 @@ impl From<Sort> for DossierSort {
     }
 }
 
-/// The dossiers that the caller may see.
+/// The dossiers that the caller may see; for auditors also as they were.
 #[utoipa::path(get, path = "/api/dossiers", tag = "dossiers", operation_id = "listDossiers",
     params(ListDossiers), responses((status = 200, body = Page<DossierView>)))]
 async fn list(
     State(app): State<App>,
     request: QueryRequest<ListDossiers>,
 ) -> Result<QueryAnswer<Page<Box<RawValue>>>, Problem> {
-    let ListDossiers { status, category, assigned_to, q, sort, limit, cursor } = &request.parameters;
+    if request.parameters.as_of.is_some() || request.parameters.at_position.is_some() {
+        return past::list(&app, &request).await;
+    }
+    let ListDossiers { status, category, assigned_to, q, sort, limit, cursor, .. } = &request.parameters;
     let sort = sort.unwrap_or(Sort::CreatedAtDescending);
     let narrowing = (status, category, assigned_to, q, sort);
     let cursors = Cursor::of(app.vault(), "dossiers", &narrowing, request.caller.id());
