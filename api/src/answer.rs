@@ -172,21 +172,21 @@ impl App {
             return Ok(false);
         }
         match self.repeated(order).await? {
-            true => Ok(true),
-            false => Err(Problem::new(&codes::IDEMPOTENCY_KEY_REUSED)),
+            Some(_) => Ok(true),
+            None => Err(Problem::new(&codes::IDEMPOTENCY_KEY_REUSED)),
         }
     }
 
-    /// Whether what is asked for was asked for under the same key before, and done.
+    /// What was done before under the same key: the id of what it was done to.
     ///
     /// # Errors
     /// A 422 when the key came with another request, a 503 when the event store does not answer.
-    pub async fn repeated(&self, order: &Order) -> Result<bool, Problem> {
-        let Context { idempotency: Some(key), .. } = order.context(OK) else { return Ok(false) };
+    pub async fn repeated(&self, order: &Order) -> Result<Option<Uuid>, Problem> {
+        let Context { idempotency: Some(key), .. } = order.context(OK) else { return Ok(None) };
         match self.store().idempotency_record(key.scope, &key.key).await? {
-            Some(known) if known.digest == key.digest => Ok(true),
+            Some(known) if known.digest == key.digest => Ok(Some(known.aggregate_id)),
             Some(_) => Err(Problem::new(&codes::IDEMPOTENCY_KEY_REUSED)),
-            None => Ok(false),
+            None => Ok(None),
         }
     }
 

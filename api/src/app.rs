@@ -8,6 +8,7 @@ use domain::Actor;
 use event_store::{Database, EventStore, Vault};
 use metrics_exporter_prometheus::PrometheusHandle;
 use projections::{Models, ReadPositions};
+use reqwest::Url;
 use sqlx::PgPool;
 use sqlx::postgres::PgPoolOptions;
 use tokio::sync::Semaphore;
@@ -71,6 +72,7 @@ struct Inner {
     admission: Admission,
     tables: Arc<Semaphore>,
     smallest_group: i64,
+    exports: Url,
     limiter: Limiter,
     origins: Origins,
     unsafe_durability: bool,
@@ -107,6 +109,7 @@ impl App {
                 admission: Admission::new(config.max_requests),
                 tables: Arc::new(Semaphore::new(TABLES)),
                 smallest_group: i64::from(config.smallest_group),
+                exports: config.exports.clone(),
                 limiter,
                 origins: Origins::new(config.cors_origins.clone()),
                 unsafe_durability: config.unsafe_durability,
@@ -158,6 +161,11 @@ impl App {
     /// How many tables may be read at once; reading one takes a permit.
     pub fn tables(&self) -> Arc<Semaphore> {
         self.inner.tables.clone()
+    }
+
+    /// Where exports are kept.
+    pub fn exports(&self) -> &Url {
+        &self.inner.exports
     }
 
     /// How many the smallest group has that is shown.

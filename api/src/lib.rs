@@ -2,6 +2,7 @@
 
 mod accesses;
 mod admission;
+mod analytics_exports;
 mod answer;
 mod app;
 mod archive;
@@ -25,6 +26,7 @@ mod invitations;
 mod lingering;
 mod mail;
 mod metadata;
+mod object_place;
 mod openapi;
 mod problem;
 mod rate_limit;

@@ -28,7 +28,7 @@ use On::*;
 
 /// `+` done, or refused for another reason than who asks; `F` forbidden (403); `-` hidden (404). The last column is its
 /// owner, an applicant; `.` where there is none.
-const MATRIX: [(&str, &str, On, &str, char); 79] = [
+const MATRIX: [(&str, &str, On, &str, char); 83] = [
     ("GET", "/api/dossiers", Nothing, "+++++++", '.'),
     ("POST", "/api/dossiers", Nothing, "+++++++", '.'),
     ("GET", "/api/dossiers/{id}", Dossier, "-++---+", '+'),
@@ -99,6 +99,10 @@ const MATRIX: [(&str, &str, On, &str, char); 79] = [
     ("GET", "/api/audit/accesses", Nothing, "FF+FFFF", '.'),
     ("GET", "/api/analytics/{readModel}", Nothing, "FFF+FF+", '.'),
     ("GET", "/api/analytics", Nothing, "FFF+FF+", '.'),
+    ("GET", "/api/analytics/exports", Nothing, "FFF+FF+", '.'),
+    ("POST", "/api/analytics/exports", Nothing, "FFF+FF+", '.'),
+    ("GET", "/api/analytics/exports/{id}", Nothing, "FFF+FF+", '.'),
+    ("GET", "/api/analytics/exports/{id}/file", Nothing, "FFF+FF+", '.'),
     ("GET", "/api/analytics/changes", Nothing, "FFF+FF+", '.'),
     ("GET", "/api/admin/analytics", Nothing, "FFF+FF+", '.'),
     ("GET", "/api/admin/projections", Nothing, "FFFFFF+", '.'),
@@ -111,8 +115,14 @@ const MATRIX: [(&str, &str, On, &str, char); 79] = [
 ];
 
 /// Codes of what is missing within something that the caller may see.
-const MISSING_WITHIN: [&str; 5] =
-    ["avatar.not_found", "failure.not_found", "invitation.not_found", "member.not_found", "role.not_found"];
+const MISSING_WITHIN: [&str; 6] = [
+    "avatar.not_found",
+    "export.not_found",
+    "failure.not_found",
+    "invitation.not_found",
+    "member.not_found",
+    "role.not_found",
+];
 
 /// What is about the caller alone, whoever it is: no role changes it.
 fn is_about_oneself(path: &str) -> bool {
@@ -134,6 +144,7 @@ pub(super) fn body(method: &str, path: &str, who: Uuid) -> Option<Value> {
         ("POST", "members") => json!({ "email": "somebody@capitune.test" }),
         ("PUT", "members") => json!({ "userId": who, "role": "pro" }),
         ("PUT", "roles") if path.starts_with("/api/organizations") => json!({ "role": "custom", "permissions": [] }),
+        ("POST", "exports") => json!({ "readModel": "dossiers", "format": "csv" }),
         ("POST", "dossiers") => dossier("A request"),
         ("PUT", _) if path == "/api/dossiers/{id}" => json!({ "title": "Another" }),
         (_, "request-changes") => json!({ "reason": "incomplete", "message": "A page is missing" }),

@@ -5,6 +5,7 @@ mod access;
 mod accesses;
 mod admin;
 mod analytics;
+mod analytics_exports;
 mod api_tokens;
 mod audit;
 mod auth;

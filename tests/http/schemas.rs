@@ -149,6 +149,7 @@ async fn every_answer_is_as_it_is_described() {
         ("/api/admin/projections/{name}/failures", "/api/admin/projections/dossier/failures".to_owned()),
         ("/api/admin/analytics", "/api/admin/analytics".to_owned()),
         ("/api/analytics", "/api/analytics".to_owned()),
+        ("/api/analytics/exports", "/api/analytics/exports".to_owned()),
         ("/api/analytics/changes", "/api/analytics/changes".to_owned()),
         ("/api/analytics/{readModel}", "/api/analytics/timeInStatus".to_owned()),
         ("/api/posts", "/api/posts".to_owned()),

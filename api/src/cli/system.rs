@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::connection::{Connection, Servers};
 use super::{CliError, Ending, welcome};
+use crate::analytics_exports::keep_making;
 use crate::app::{App, Parts};
 use crate::auth::{NewAdmin, ensure_first_admin};
 use crate::config::{self, Config};
@@ -137,6 +138,7 @@ impl System {
         let admin = ensure_first_admin(&app, configured, keep).await?;
         erasure::keep_finishing(&app);
         invitations::keep_forgetting(&app);
+        keep_making(app.clone());
         app.auth().sessions.keep_swept(app.stop().clone());
         app.auth().guesses.keep_swept(app.stop().clone());
         app.auth().api_tokens.keep_swept(app.stop().clone());

@@ -17,6 +17,7 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
+use reqwest::Url;
 use sqlx::postgres::PgConnectOptions;
 use tracing_subscriber::EnvFilter;
 
@@ -71,6 +72,8 @@ pub struct Config {
     pub cors_origins: Vec<WebOrigin>,
     /// The most requests in progress at once.
     pub max_requests: usize,
+    /// Where analysts' exports are kept.
+    pub exports: Url,
     /// How many the smallest group has that analysts are shown a figure of.
     pub smallest_group: u32,
     /// How long a request may take.
@@ -203,6 +206,7 @@ impl Config {
             trusted_proxies: source.optional(&settings::TRUSTED_PROXIES, list)?.unwrap_or_default(),
             cors_origins: source.optional(&settings::CORS_ORIGINS, list)?.unwrap_or_default(),
             max_requests: source.required(&settings::MAX_REQUESTS, |text| within(text, 1, 1_000_000))?,
+            exports: source.optional(&settings::EXPORTS, place)?.map_or_else(|| exports_in(&data_dir(source)), Ok)?,
             smallest_group: source.required(&settings::SMALLEST_GROUP, |text| within(text, 1, 1_000))?,
             request_timeout: source
                 .required(&settings::REQUEST_TIMEOUT, |text| within(text, 1, 3600))
@@ -315,4 +319,15 @@ fn log_format(text: &str) -> Option<LogFormat> {
         "json" => Some(LogFormat::Json),
         _ => None,
     }
+}
+
+/// The URL of a place for objects.
+fn place(text: &str) -> Option<Url> {
+    Url::parse(text).ok().filter(|url| matches!(url.scheme(), "file" | "s3"))
+}
+
+fn exports_in(data_dir: &Path) -> Result<Url, ConfigError> {
+    let directory = std::path::absolute(data_dir.join("exports")).ok();
+    let url = directory.and_then(|directory| Url::from_directory_path(directory).ok());
+    url.ok_or_else(|| ConfigError::invalid(&settings::DATA_DIR, &data_dir.display().to_string()))
 }

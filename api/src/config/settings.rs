@@ -163,6 +163,12 @@ pub(super) static MAX_REQUESTS: Setting = setting(
     "a whole number from 1 to 1000000",
     "the most requests in progress at once in one process; those beyond it are turned away",
 );
+pub(super) static EXPORTS: Setting = secret(setting(
+    "CAPITUNE_EXPORTS",
+    "",
+    "file:///directory or s3://bucket/prefix",
+    "where analysts' exports are kept, the same for all processes; in the data directory when it is not set",
+));
 pub(super) static SMALLEST_GROUP: Setting = setting(
     "CAPITUNE_SMALLEST_GROUP",
     "5",
@@ -211,7 +217,7 @@ static NATS_BIN: Setting = environment_only(setting(
 ));
 
 /// Every setting, in the order in which it is shown.
-pub static SETTINGS: [&Setting; 31] = [
+pub static SETTINGS: [&Setting; 32] = [
     &LISTEN,
     &METRICS_LISTEN,
     &DATA_DIR,
@@ -234,6 +240,7 @@ pub static SETTINGS: [&Setting; 31] = [
     &TRUSTED_PROXIES,
     &CORS_ORIGINS,
     &MAX_REQUESTS,
+    &EXPORTS,
     &SMALLEST_GROUP,
     &REQUEST_TIMEOUT,
     &BODY_LIMIT,

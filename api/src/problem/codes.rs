@@ -79,12 +79,14 @@ codes! {
     AVATAR_NOT_FOUND 404 "avatar.not_found" "The account shows no picture" "Ce compte ne montre pas d'image"
     VERSION_NOT_FOUND 404 "version.not_found" "There was no such version" "Cette version n'a pas existé"
     PROJECTION_NOT_FOUND 404 "projection.not_found" "There is no such projection" "Cette projection n'existe pas"
+    EXPORT_NOT_FOUND 404 "export.not_found" "There is no such export" "Cet export n'existe pas"
     FAILURE_NOT_FOUND 404 "failure.not_found" "There is no such failure, or not any more" "Cet échec n'existe pas, ou plus"
     READ_MODEL_NOT_FOUND 404 "read_model.not_found" "There is no such read model" "Ce modèle de lecture n'existe pas"
 
     METHOD_NOT_ALLOWED 405 "method.not_allowed" "The method is not allowed here" "La méthode n'est pas permise ici"
     BODY_TIMEOUT 408 "body.timeout" "The body took too long to arrive" "Le corps a mis trop de temps à arriver"
 
+    EXPORT_NOT_FINISHED 409 "export.not_finished" "The export is not finished" "L'export n'est pas terminé"
     REBUILD_NOT_RUNNING 409 "rebuild.not_running" "No rebuild is under way" "Aucune reconstruction n'est en cours"
     REBUILD_RUNNING 409 "rebuild.running" "A rebuild or verification is under way" "Une reconstruction ou une vérification est en cours"
     NOTHING_RETIRED 409 "rebuild.nothing_retired" "No earlier rows are kept" "Aucune ligne précédente n'est gardée"
@@ -143,6 +145,7 @@ codes! {
     CONTENT_INVALID 422 "content.invalid" "The content cannot be stored" "Le contenu ne peut pas être enregistré"
 
     AUTH_TOO_MANY_ATTEMPTS 429 "auth.too_many_attempts" "Too many wrong attempts; try again later" "Trop d'essais erronés ; réessayez plus tard"
+    EXPORTS_TOO_MANY 429 "export.too_many" "Several exports are still being made" "Plusieurs exports sont encore en préparation"
     RATE_LIMITED 429 "request.rate_limited" "Too many requests; try again later" "Trop de requêtes ; réessayez plus tard"
     HEADERS_TOO_LARGE 431 "headers.too_large" "The headers are too large" "Les en-têtes sont trop grands"
 
@@ -150,6 +153,7 @@ codes! {
     STORE_UNAVAILABLE 503 "store.unavailable" "The event store does not answer; nothing was done" "Le journal ne répond pas ; rien n'a été fait"
     STORE_OUTCOME_UNKNOWN 503 "store.outcome_unknown" "It is not known yet whether the command was executed" "On ne sait pas encore si la commande a été exécutée"
     COMMAND_CONTENTION 503 "command.contention" "Too many commands at once on one aggregate" "Trop de commandes à la fois sur un même agrégat"
+    EXPORTS_UNAVAILABLE 503 "export.unavailable" "Exports cannot be kept or read right now" "Les exports ne peuvent être gardés ni lus en ce moment"
     TABLES_BUSY 503 "read_model.busy" "Too many tables are being read at once" "Trop de tableaux sont lus à la fois"
     AUTH_BUSY 503 "auth.busy" "Too many log-ins at once" "Trop de connexions à la fois"
     SERVER_OVERLOADED 503 "server.overloaded" "Too many requests are in progress; nothing was done" "Trop de requêtes sont en cours ; rien n'a été fait"

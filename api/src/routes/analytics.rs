@@ -90,12 +90,11 @@ struct Period {
     to: Option<NaiveDate>,
 }
 
-impl Period {
-    fn asked(&self, app: &App) -> Asked {
-        let last = self.to.unwrap_or_else(|| Utc::now().date_naive());
-        let first = self.from.or_else(|| last.checked_sub_days(Days::new(30))).unwrap_or(last);
-        Asked { smallest: app.smallest_group(), first, last }
-    }
+/// What is asked for when these days are: thirty of them, up to today, when they are not given.
+pub fn asked(app: &App, from: Option<NaiveDate>, to: Option<NaiveDate>) -> Asked {
+    let last = to.unwrap_or_else(|| Utc::now().date_naive());
+    let first = from.or_else(|| last.checked_sub_days(Days::new(30))).unwrap_or(last);
+    Asked { smallest: app.smallest_group(), first, last }
 }
 
 /// One of the read models, whole: as JSON, or by `Accept` as `application/x-ndjson`, `text/csv` or
@@ -113,7 +112,8 @@ async fn read_model(
     request.caller.may(Action::ReadAnalytics)?;
     let model = ReadModel::named(&name).ok_or_else(|| Problem::new(&codes::READ_MODEL_NOT_FOUND))?;
     let format = Format::wanted(&headers);
-    let table = Order { model, asked: request.parameters.asked(&app), format, reader: request.caller.actor };
+    let asked = asked(&app, request.parameters.from, request.parameters.to);
+    let table = Order { model, asked, format, reader: request.caller.actor };
     app.positions().wait(PROJECTION, Scope::All, request.min_position, request.deadline).await?;
     let (reached, body) = table.open(&app).await?;
     if reached.position < request.min_position {

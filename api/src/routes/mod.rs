@@ -4,6 +4,7 @@ mod accesses;
 pub mod account;
 mod admin;
 mod analytics;
+mod analytics_exports;
 mod api_tokens;
 mod audit;
 mod auth;
@@ -66,6 +67,7 @@ fn routes() -> OpenApiRouter<App> {
         .merge(evidence::router())
         .merge(accesses::router())
         .merge(analytics::router())
+        .merge(analytics_exports::router())
         .merge(admin::router())
         .merge(projections::router())
         .merge(operations::router())

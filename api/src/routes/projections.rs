@@ -420,7 +420,7 @@ async fn release(
 ) -> Result<Response, Problem> {
     order.caller.may(Action::ManageProjections)?;
     let name = known(name)?;
-    if app.repeated(order).await? {
+    if app.repeated(order).await?.is_some() {
         let mut response = json(&Released { released: true, failure: None }).into_response();
         mark_replayed(response.headers_mut());
         return Ok(response);

@@ -13,7 +13,7 @@ use utoipa::ToSchema;
 use crate::extract::accepts;
 pub use csv::Csv;
 use json::{Json, Ndjson};
-pub use order::Order;
+pub use order::{Order, Unfinished};
 use parquet::Parquet;
 
 /// A form that a table can have.

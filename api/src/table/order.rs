@@ -2,10 +2,11 @@
 
 use axum::body::{Body, Bytes};
 use domain::Actor;
+use event_store::Database;
 use futures::{StreamExt, stream};
 use projections::analytics::{self, Asked, ReadModel};
 use projections::{Models, Reached};
-use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot};
 
 use super::{Format, TableError};
 use crate::app::App;
@@ -29,6 +30,9 @@ pub struct Order {
     pub reader: Actor,
 }
 
+/// Where a table goes, piece by piece.
+pub type Pieces = mpsc::Sender<Result<Bytes, Unfinished>>;
+
 /// Why a table was not written to its end.
 #[derive(Debug, thiserror::Error)]
 pub enum Unfinished {
@@ -51,12 +55,12 @@ impl Order {
     pub async fn open(self, app: &App) -> Result<(Reached, Body), Problem> {
         let busy = || Problem::new(&codes::TABLES_BUSY).with_retry_after(5);
         let permit = app.tables().try_acquire_owned().map_err(|_| busy())?;
-        // Of its own: a slow reader must keep nobody from a connection.
-        let models = Models::apart(app.database(), &self.reader);
         let (reached, told) = oneshot::channel();
         let (pieces, sent) = mpsc::channel(AHEAD);
+        let database = app.database().clone();
         tokio::spawn(async move {
-            if let Err(error) = self.write(models, reached, pieces.clone(), permit).await {
+            let _permit = permit;
+            if let Err(error) = self.write(database, reached, pieces.clone()).await {
                 tracing::warn!(%error, model = self.model.name, "a table was cut off");
                 pieces.send(Err(error)).await.ok();
             }
@@ -66,13 +70,19 @@ impl Order {
         Ok((reached, Body::from_stream(body)))
     }
 
-    async fn write(
+    /// Writes the table piece by piece, and says how far its rows are with the first; how many they were at the end.
+    ///
+    /// # Errors
+    /// [`Unfinished`]: what was sent is cut off.
+    pub async fn write(
         self,
-        models: Models,
+        database: Database,
         reached: oneshot::Sender<Reached>,
-        pieces: mpsc::Sender<Result<Bytes, Unfinished>>,
-        _permit: OwnedSemaphorePermit,
-    ) -> Result<(), Unfinished> {
+        pieces: Pieces,
+    ) -> Result<u64, Unfinished> {
+        // Of its own: a slow reader must keep nobody from a connection.
+        let models = Models::apart(&database, &self.reader);
+        let mut written = 0;
         let mut table = self.format.table(self.model)?;
         let mut reached = Some(reached);
         let mut rows = analytics::rows(&models, self.model, self.asked);
@@ -83,12 +93,14 @@ impl Order {
             }
             if let Some(cells) = cells {
                 table.add(cells)?;
+                written += 1;
             }
             if table.waiting() >= PIECE {
                 pieces.send(Ok(table.take().into())).await.map_err(|_| Unfinished::Unwanted)?;
             }
         }
         let rest = table.end()?;
-        pieces.send(Ok(rest.into())).await.map_err(|_| Unfinished::Unwanted)
+        pieces.send(Ok(rest.into())).await.map_err(|_| Unfinished::Unwanted)?;
+        Ok(written)
     }
 }

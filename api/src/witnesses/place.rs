@@ -4,11 +4,12 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use object_store::local::LocalFileSystem;
+use object_store::ObjectStore;
 use object_store::path::Path;
-use object_store::{ObjectStore, parse_url_opts};
 use reqwest::redirect::Policy;
 use reqwest::{Client, Url};
+
+use crate::object_place;
 
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -46,15 +47,9 @@ impl Place {
                 let client = Client::builder().redirect(Policy::none()).timeout(PATIENCE).build().ok()?;
                 Some(Self::Webhook { url, client })
             }
-            "file" => {
-                let directory = url.to_file_path().ok()?;
-                std::fs::create_dir_all(&directory).ok()?;
-                let store = LocalFileSystem::new_with_prefix(directory).ok()?;
-                Some(Self::Store { url, store: Arc::new(store), prefix: Path::default() })
-            }
-            "s3" => {
-                let (store, prefix) = parse_url_opts(&url, std::env::vars()).ok()?;
-                Some(Self::Store { url, store: Arc::from(store), prefix })
+            "file" | "s3" => {
+                let (store, prefix) = object_place::open(&url)?;
+                Some(Self::Store { url, store, prefix })
             }
             _ => None,
         }
