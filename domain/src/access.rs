@@ -76,6 +76,7 @@ pub enum Action {
     EraseSelf,
     ManageUsers,
     ReadLog,
+    ApproveBreakGlass,
     ReadAnalytics,
     ManageProjections,
     PublishPost,
@@ -307,6 +308,7 @@ fn on_organization(role: Role, action: Action, membership: Option<Permissions>) 
 fn on_instance(role: Role, action: Action) -> bool {
     match action {
         Action::ReadLog => role == Role::Auditor,
+        Action::ApproveBreakGlass => matches!(role, Role::Auditor | Role::Admin),
         Action::ReadAnalytics => matches!(role, Role::Analyst | Role::Admin),
         Action::ManageUsers | Action::ManageProjections => role == Role::Admin,
         _ => false,

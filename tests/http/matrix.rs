@@ -28,7 +28,7 @@ use On::*;
 
 /// `+` done, or refused for another reason than who asks; `F` forbidden (403); `-` hidden (404). The last column is its
 /// owner, an applicant; `.` where there is none.
-const MATRIX: [(&str, &str, On, &str, char); 83] = [
+const MATRIX: [(&str, &str, On, &str, char); 87] = [
     ("GET", "/api/dossiers", Nothing, "+++++++", '.'),
     ("POST", "/api/dossiers", Nothing, "+++++++", '.'),
     ("GET", "/api/dossiers/{id}", Dossier, "-++---+", '+'),
@@ -97,6 +97,10 @@ const MATRIX: [(&str, &str, On, &str, char); 83] = [
     ("GET", "/api/audit/proofs/inclusion", Nothing, "FF+FFFF", '.'),
     ("GET", "/api/audit/proofs/consistency", Nothing, "FF+FFFF", '.'),
     ("GET", "/api/audit/accesses", Nothing, "FF+FFFF", '.'),
+    ("GET", "/api/audit/break-glass", Nothing, "FF+FFF+", '.'),
+    ("POST", "/api/audit/break-glass", Nothing, "FF+FFFF", '.'),
+    ("POST", "/api/audit/break-glass/{id}/approve", Nothing, "FF+FFF+", '.'),
+    ("GET", "/api/audit/break-glass/{id}/events", Nothing, "FF+FFFF", '.'),
     ("GET", "/api/analytics/{readModel}", Nothing, "FFF+FF+", '.'),
     ("GET", "/api/analytics", Nothing, "FFF+FF+", '.'),
     ("GET", "/api/analytics/exports", Nothing, "FFF+FF+", '.'),
@@ -115,8 +119,9 @@ const MATRIX: [(&str, &str, On, &str, char); 83] = [
 ];
 
 /// Codes of what is missing within something that the caller may see.
-const MISSING_WITHIN: [&str; 6] = [
+const MISSING_WITHIN: [&str; 7] = [
     "avatar.not_found",
+    "break_glass.not_found",
     "export.not_found",
     "failure.not_found",
     "invitation.not_found",
@@ -145,6 +150,7 @@ pub(super) fn body(method: &str, path: &str, who: Uuid) -> Option<Value> {
         ("PUT", "members") => json!({ "userId": who, "role": "pro" }),
         ("PUT", "roles") if path.starts_with("/api/organizations") => json!({ "role": "custom", "permissions": [] }),
         ("POST", "exports") => json!({ "readModel": "dossiers", "format": "csv" }),
+        ("POST", "break-glass") => json!({ "stream": format!("account/{who}"), "reason": "A reason" }),
         ("POST", "dossiers") => dossier("A request"),
         ("PUT", _) if path == "/api/dossiers/{id}" => json!({ "title": "Another" }),
         (_, "request-changes") => json!({ "reason": "incomplete", "message": "A page is missing" }),

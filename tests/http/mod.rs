@@ -11,6 +11,7 @@ mod audit;
 mod auth;
 mod avatars;
 mod bad_input;
+mod break_glass;
 mod browser_session;
 mod case_file;
 mod conventions;

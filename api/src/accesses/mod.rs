@@ -49,6 +49,8 @@ pub enum AccessAction {
     Export,
     /// An admin had a projection rebuilt, or something that it holds back tried again or skipped.
     Operate,
+    /// An auditor asked to see what is sealed, somebody agreed, or it was looked at.
+    BreakGlass,
 }
 
 impl AccessAction {
@@ -62,6 +64,7 @@ impl AccessAction {
             Self::Read => "read",
             Self::Export => "export",
             Self::Operate => "operate",
+            Self::BreakGlass => "breakGlass",
         }
     }
 }

@@ -31,7 +31,7 @@ const CHUNK: u32 = 500;
 /// A page that takes longer is answered as far as it is, with a cursor to go on.
 const PATIENCE: Duration = Duration::from_secs(3);
 /// Every aggregate type, for a stream that is named by its id alone.
-const TYPES: [&str; 7] = [
+pub(super) const TYPES: [&str; 7] = [
     domain::dossier::Dossier::TYPE,
     domain::account::Account::TYPE,
     domain::post::Post::TYPE,
@@ -135,7 +135,7 @@ async fn filter(app: &App, parameters: &EventsQuery) -> Result<LogFilter, Proble
 }
 
 /// The stream that a client names, by type and id or by the id alone.
-async fn stream_of(app: &App, text: &str) -> Result<(String, Uuid), Problem> {
+pub(super) async fn stream_of(app: &App, text: &str) -> Result<(String, Uuid), Problem> {
     let invalid = || invalid_parameter("stream", "must be an aggregate type, a slash and an id");
     if let Some((aggregate_type, id)) = text.split_once(['/', ':']) {
         return Ok((aggregate_type.to_owned(), parse_id(id).ok_or_else(invalid)?));

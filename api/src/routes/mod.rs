@@ -9,6 +9,7 @@ mod api_tokens;
 mod audit;
 mod auth;
 mod avatar;
+mod break_glass;
 mod browser_session;
 pub mod dossier;
 mod erasure;
@@ -64,6 +65,7 @@ fn routes() -> OpenApiRouter<App> {
         .merge(live::router())
         .merge(organization::router())
         .merge(audit::router())
+        .merge(break_glass::router())
         .merge(evidence::router())
         .merge(accesses::router())
         .merge(analytics::router())

@@ -69,12 +69,12 @@ fn accounts() {
 #[test]
 fn the_instance() {
     use Action::*;
-    let all = [ReadLog, ReadAnalytics, ManageUsers, ManageProjections];
+    let all = [ReadLog, ApproveBreakGlass, ReadAnalytics, ManageUsers, ManageProjections];
     let granted = |role: Role| -> &[Action] {
         match role {
-            Role::Auditor => &[ReadLog],
+            Role::Auditor => &[ReadLog, ApproveBreakGlass],
             Role::Analyst => &[ReadAnalytics],
-            Role::Admin => &[ReadAnalytics, ManageUsers, ManageProjections],
+            Role::Admin => &[ApproveBreakGlass, ReadAnalytics, ManageUsers, ManageProjections],
             Role::Applicant | Role::Pro | Role::Moderator | Role::Organizer => &[],
         }
     };
