@@ -11,6 +11,7 @@ mod crashes;
 mod crate_traps;
 mod database_roles;
 mod erasure;
+mod evolution;
 mod first_path;
 mod http;
 mod log;

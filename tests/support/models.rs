@@ -105,7 +105,7 @@ pub async fn assert_models_are_as_made_anew(node: &Node) {
 }
 
 /// Every row of every read model, as text, by table.
-async fn dump(node: &Node) -> BTreeMap<String, Vec<String>> {
+pub async fn dump(node: &Node) -> BTreeMap<String, Vec<String>> {
     let pool = &node.database.reads;
     let tables: Vec<String> = sqlx::query_scalar(
         "select schemaname || '.' || tablename from pg_tables
