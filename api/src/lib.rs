@@ -21,6 +21,7 @@ mod erasure;
 mod error;
 mod export;
 mod extract;
+mod graphql;
 mod head_patience;
 mod invitations;
 mod lingering;

@@ -15,6 +15,11 @@ use tokio::time::{sleep, timeout};
 use crate::load::{Connection, Request};
 use crate::servers::{MASTER_KEY, Servers};
 
+/// Who runs an instance that has an admin.
+pub const ADMIN_EMAIL: &str = "admin@example.org";
+/// Their password.
+pub const ADMIN_PASSWORD: &str = "correct horse battery staple";
+
 /// How long a process may take to start or to stop.
 const PATIENCE: Duration = Duration::from_secs(60);
 const LOOK_EVERY: Duration = Duration::from_millis(1);
@@ -36,6 +41,19 @@ impl Process {
             ("CAPITUNE_MASTER_KEY", &master_key),
         ])
         .await
+    }
+
+    /// The same with an admin.
+    pub async fn capitune_with_admin(database_url: &str, servers: &Servers) -> Self {
+        let master_key: String = MASTER_KEY.iter().map(|byte| format!("{byte:02x}")).collect();
+        let settings = [
+            ("DATABASE_URL", database_url),
+            ("NATS_URL", servers.nats_url()),
+            ("CAPITUNE_MASTER_KEY", &master_key),
+            ("CAPITUNE_ADMIN_EMAIL", ADMIN_EMAIL),
+            ("CAPITUNE_ADMIN_PASSWORD", ADMIN_PASSWORD),
+        ];
+        Self::start(settings).await.0
     }
 
     /// The whole system with servers of its own in `directory`.

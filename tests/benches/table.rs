@@ -63,6 +63,8 @@ enum Section {
     Read,
     /// Sealing, verifying, proving.
     Audit,
+    /// Rebuilding beside readers, tables for analysts.
+    Tables,
     /// Starting.
     Start,
 }
@@ -96,6 +98,9 @@ async fn main() {
     }
     if wanted(Section::Audit) {
         sections::audit::measure(&mut report, &servers, pace).await;
+    }
+    if wanted(Section::Tables) {
+        sections::tables::measure(&mut report, &servers, pace).await;
     }
     if wanted(Section::Start) {
         sections::start::measure(&mut report, &servers, pace).await;

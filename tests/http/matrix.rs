@@ -28,7 +28,7 @@ use On::*;
 
 /// `+` done, or refused for another reason than who asks; `F` forbidden (403); `-` hidden (404). The last column is its
 /// owner, an applicant; `.` where there is none.
-const MATRIX: [(&str, &str, On, &str, char); 87] = [
+const MATRIX: [(&str, &str, On, &str, char); 89] = [
     ("GET", "/api/dossiers", Nothing, "+++++++", '.'),
     ("POST", "/api/dossiers", Nothing, "+++++++", '.'),
     ("GET", "/api/dossiers/{id}", Dossier, "-++---+", '+'),
@@ -102,6 +102,8 @@ const MATRIX: [(&str, &str, On, &str, char); 87] = [
     ("POST", "/api/audit/break-glass/{id}/approve", Nothing, "FF+FFF+", '.'),
     ("GET", "/api/audit/break-glass/{id}/events", Nothing, "FF+FFFF", '.'),
     ("GET", "/api/analytics/{readModel}", Nothing, "FFF+FF+", '.'),
+    ("GET", "/api/graphql", Nothing, "+++++++", '.'),
+    ("POST", "/api/graphql", Nothing, "+++++++", '.'),
     ("GET", "/api/analytics", Nothing, "FFF+FF+", '.'),
     ("GET", "/api/analytics/exports", Nothing, "FFF+FF+", '.'),
     ("POST", "/api/analytics/exports", Nothing, "FFF+FF+", '.'),
@@ -149,6 +151,7 @@ pub(super) fn body(method: &str, path: &str, who: Uuid) -> Option<Value> {
         ("POST", "members") => json!({ "email": "somebody@capitune.test" }),
         ("PUT", "members") => json!({ "userId": who, "role": "pro" }),
         ("PUT", "roles") if path.starts_with("/api/organizations") => json!({ "role": "custom", "permissions": [] }),
+        ("POST", "graphql") => json!({ "query": "{ posts { items { id } } }" }),
         ("POST", "exports") => json!({ "readModel": "dossiers", "format": "csv" }),
         ("POST", "break-glass") => json!({ "stream": format!("account/{who}"), "reason": "A reason" }),
         ("POST", "dossiers") => dossier("A request"),

@@ -19,6 +19,7 @@ mod cors;
 mod dossiers;
 mod evidence;
 mod export;
+mod graphql;
 mod history;
 mod hostile;
 mod idempotency;

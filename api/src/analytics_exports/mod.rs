@@ -88,16 +88,16 @@ pub fn place(app: &App) -> Result<ObjectPlace, Problem> {
     })
 }
 
-/// Asks for a table as a file.
+/// Asks for a table as a file; whether it was this request that did, of several at once with one key.
 ///
 /// # Errors
 /// A 429 when several of this analyst's are still being made.
-pub async fn ask(app: &App, id: Uuid, order: &Order) -> Result<Export, Problem> {
+pub async fn ask(app: &App, id: Uuid, order: &Order) -> Result<(Export, bool), Problem> {
     let Actor { id: owner, organization, .. } = order.reader;
     let ask = "insert into analytics_exports (id, owner_id, organization_id, read_model, format, first_day, last_day)
         select $1, $2, $3, $4, $5, $6, $7
         where (select count(*) from analytics_exports where owner_id = $2 and status = 'running') < $8
-        returning *";
+        on conflict (id) do nothing returning *";
     let asked = sqlx::query_as(ask)
         .bind(id)
         .bind(owner)
@@ -107,8 +107,11 @@ pub async fn ask(app: &App, id: Uuid, order: &Order) -> Result<Export, Problem> 
         .bind(order.asked.first)
         .bind(order.asked.last)
         .bind(AT_ONCE);
-    let export = asked.fetch_optional(app.writes()).await?;
-    export.ok_or_else(|| Problem::new(&codes::EXPORTS_TOO_MANY).with_retry_after(10))
+    if let Some(export) = asked.fetch_optional(app.writes()).await? {
+        return Ok((export, true));
+    }
+    let known = one(app.writes(), owner, id).await;
+    known.map(|known| (known, false)).map_err(|_| Problem::new(&codes::EXPORTS_TOO_MANY).with_retry_after(10))
 }
 
 /// The last exports of an analyst, the newest first.

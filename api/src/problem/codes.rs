@@ -86,6 +86,8 @@ codes! {
     FAILURE_NOT_FOUND 404 "failure.not_found" "There is no such failure, or not any more" "Cet échec n'existe pas, ou plus"
     READ_MODEL_NOT_FOUND 404 "read_model.not_found" "There is no such read model" "Ce modèle de lecture n'existe pas"
 
+    GRAPHQL_INVALID 400 "graphql.invalid" "It is no query of this graph" "Ce n'est pas une requête de ce graphe"
+    GRAPHQL_TOO_COMPLEX 400 "graphql.too_complex" "The query asks for too much at once" "La requête demande trop à la fois"
     METHOD_NOT_ALLOWED 405 "method.not_allowed" "The method is not allowed here" "La méthode n'est pas permise ici"
     BODY_TIMEOUT 408 "body.timeout" "The body took too long to arrive" "Le corps a mis trop de temps à arriver"
 

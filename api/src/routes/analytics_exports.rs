@@ -61,9 +61,11 @@ async fn ask(State(app): State<App>, request: CommandRequest<AskForExport>) -> R
         Err(_) => {
             let access = Access::new(AccessAction::Export, order.info()).by(order.caller.id()).to("export", id);
             app.accesses().record(access.with(json!({ "of": model.name, "format": format }))).await?;
-            let export = analytics_exports::ask(&app, id, &wanted).await?;
-            make(app.clone(), export.clone());
-            (export, false)
+            let (export, new) = analytics_exports::ask(&app, id, &wanted).await?;
+            if new {
+                make(app.clone(), export.clone());
+            }
+            (export, !new)
         }
     };
     let mut response = (StatusCode::ACCEPTED, json(&export)).into_response();

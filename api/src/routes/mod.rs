@@ -3,7 +3,7 @@
 mod accesses;
 pub mod account;
 mod admin;
-mod analytics;
+pub mod analytics;
 mod analytics_exports;
 mod api_tokens;
 mod audit;
@@ -15,14 +15,15 @@ pub mod dossier;
 mod erasure;
 mod evidence;
 mod export;
+mod graphql;
 mod jwks;
-mod live;
+pub mod live;
 mod mailbox;
 mod oidc;
 mod operations;
 mod organization;
 mod password_reset;
-mod post;
+pub mod post;
 mod projections;
 mod totp;
 mod verification;
@@ -37,6 +38,7 @@ use bytes::Bytes;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_swagger_ui::{Config, SwaggerUi};
 
+pub use account::names;
 pub use evidence::{HeadView, InclusionProof, KeyView};
 pub use operations::prometheus;
 
@@ -70,6 +72,7 @@ fn routes() -> OpenApiRouter<App> {
         .merge(accesses::router())
         .merge(analytics::router())
         .merge(analytics_exports::router())
+        .merge(graphql::router())
         .merge(admin::router())
         .merge(projections::router())
         .merge(operations::router())

@@ -6,7 +6,8 @@ use serde_json::{Map, Value};
 
 use super::{Table, TableError};
 
-fn object(model: &ReadModel, row: Vec<Cell>) -> Value {
+/// A row as an object.
+pub fn object(model: &ReadModel, row: Vec<Cell>) -> Value {
     let members = model.columns.iter().zip(row).map(|(column, cell)| (column.name.to_owned(), value(cell)));
     members.collect::<Map<_, _>>().into()
 }

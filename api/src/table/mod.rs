@@ -12,6 +12,7 @@ use utoipa::ToSchema;
 
 use crate::extract::accepts;
 pub use csv::Csv;
+pub use json::object;
 use json::{Json, Ndjson};
 pub use order::{Order, Unfinished};
 use parquet::Parquet;

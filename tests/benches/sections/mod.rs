@@ -5,4 +5,5 @@ pub mod http;
 pub mod log_ins;
 pub mod read;
 pub mod start;
+pub mod tables;
 pub mod write;

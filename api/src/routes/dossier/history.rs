@@ -199,13 +199,13 @@ fn tree(json: &RawValue) -> Result<Value, Problem> {
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
-struct Paging {
+pub struct Paging {
     /// Items on a page.
     #[serde(default)]
     #[param(value_type = Option<u32>, minimum = 1, maximum = 100, default = 20)]
-    limit: Limit,
+    pub limit: Limit,
     /// The `nextCursor` of the page before.
-    cursor: Option<String>,
+    pub cursor: Option<String>,
 }
 
 /// One event in the life of a dossier.
@@ -256,7 +256,7 @@ pub struct HistoryActor {
 /// What became of a dossier, event by event.
 #[utoipa::path(get, path = "/api/dossiers/{id}/history", tag = "dossiers", operation_id = "dossierHistory",
     params(Paging), responses((status = 200, body = Page<HistoryItem>)))]
-async fn history(
+pub async fn history(
     State(app): State<App>,
     Id(id): Id,
     request: QueryRequest<Paging>,

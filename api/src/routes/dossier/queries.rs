@@ -33,20 +33,20 @@ pub fn router() -> OpenApiRouter<App> {
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
-struct AsItWas {
+pub struct AsItWas {
     /// As it was at this version.
-    version: Option<u64>,
+    pub version: Option<u64>,
     /// As it was at this time (RFC 3339).
     #[serde(default, deserialize_with = "time")]
-    as_of: Option<DateTime<Utc>>,
+    pub as_of: Option<DateTime<Utc>>,
     /// As it was when the log was at this position.
-    at_position: Option<u64>,
+    pub at_position: Option<u64>,
 }
 
 /// One dossier, as it is or as it was.
 #[utoipa::path(get, path = "/api/dossiers/{id}", tag = "dossiers", operation_id = "getDossier",
     params(AsItWas), responses((status = 200, body = DossierView)))]
-async fn get(
+pub async fn get(
     State(app): State<App>,
     Id(id): Id,
     request: QueryRequest<AsItWas>,
@@ -79,38 +79,38 @@ async fn current(app: &App, id: Uuid, request: &QueryRequest<AsItWas>) -> Result
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
-pub(super) struct ListDossiers {
+pub struct ListDossiers {
     /// In this status.
     #[param(inline, value_type = Option<StatusView>)]
-    pub(super) status: Option<Status>,
+    pub status: Option<Status>,
     /// Of this category.
-    pub(super) category: Option<String>,
+    pub category: Option<String>,
     /// Assigned to this pro.
-    pub(super) assigned_to: Option<Uuid>,
+    pub assigned_to: Option<Uuid>,
     /// With these words in the title.
-    pub(super) q: Option<String>,
+    pub q: Option<String>,
     /// By what, `-` for the greatest first; the newest first when it is not given.
     #[param(inline)]
-    pub(super) sort: Option<Sort>,
+    pub sort: Option<Sort>,
     /// As the list was at this time: for auditors, in the order of creation.
     #[serde(default, deserialize_with = "time")]
     #[param(value_type = Option<DateTime<Utc>>)]
-    pub(super) as_of: Option<DateTime<Utc>>,
+    pub as_of: Option<DateTime<Utc>>,
     /// As the list was at this position of the log: for auditors, in the order of creation.
     #[param(maximum = 9_223_372_036_854_775_807_i64)]
-    pub(super) at_position: Option<u64>,
+    pub at_position: Option<u64>,
     /// Items on a page.
     #[serde(default)]
     #[param(value_type = Option<u32>, minimum = 1, maximum = 100, default = 20)]
-    pub(super) limit: Limit,
+    pub limit: Limit,
     /// The `nextCursor` of the page before.
-    pub(super) cursor: Option<String>,
+    pub cursor: Option<String>,
 }
 
 /// The orders of the list.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize, utoipa::ToSchema)]
 #[schema(as = DossierSort)]
-pub(super) enum Sort {
+pub enum Sort {
     #[serde(rename = "createdAt")]
     CreatedAt,
     #[serde(rename = "-createdAt")]
@@ -142,7 +142,7 @@ impl From<Sort> for DossierSort {
 /// The dossiers that the caller may see; for auditors also as they were.
 #[utoipa::path(get, path = "/api/dossiers", tag = "dossiers", operation_id = "listDossiers",
     params(ListDossiers), responses((status = 200, body = Page<DossierView>)))]
-async fn list(
+pub async fn list(
     State(app): State<App>,
     request: QueryRequest<ListDossiers>,
 ) -> Result<QueryAnswer<Page<Box<RawValue>>>, Problem> {

@@ -5,6 +5,8 @@ mod commands;
 mod queries;
 mod view;
 
+pub use queries::{ListEvents, get as event, list as events};
+
 use chrono::Utc;
 use domain::live::Live;
 use projections::{Projection, Scope};

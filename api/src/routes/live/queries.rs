@@ -30,28 +30,28 @@ pub fn router() -> OpenApiRouter<App> {
 #[derive(Debug, Deserialize, Serialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
-struct ListEvents {
+pub struct ListEvents {
     /// Ending at or after this time (RFC 3339).
     #[serde(default, deserialize_with = "time")]
-    from: Option<DateTime<Utc>>,
+    pub from: Option<DateTime<Utc>>,
     /// Starting before this time (RFC 3339).
     #[serde(default, deserialize_with = "time")]
-    to: Option<DateTime<Utc>>,
+    pub to: Option<DateTime<Utc>>,
     /// With these words in the title.
-    q: Option<String>,
+    pub q: Option<String>,
     /// Items on a page.
     #[serde(default, skip_serializing)]
     #[param(value_type = Option<u32>, minimum = 1, maximum = 100, default = 20)]
-    limit: Limit,
+    pub limit: Limit,
     /// The `nextCursor` of the page before.
     #[serde(skip_serializing)]
-    cursor: Option<String>,
+    pub cursor: Option<String>,
 }
 
 /// The live events that the caller may see, the first to start first.
 #[utoipa::path(get, path = "/api/events", tag = "events", operation_id = "listEvents",
     params(ListEvents), responses((status = 200, body = Page<EventView>)))]
-async fn list(
+pub async fn list(
     State(app): State<App>,
     request: QueryRequest<ListEvents>,
 ) -> Result<QueryAnswer<Page<EventView>>, Problem> {
@@ -86,7 +86,7 @@ fn drafts_of(caller: &Caller) -> Option<Uuid> {
 /// One live event.
 #[utoipa::path(get, path = "/api/events/{id}", tag = "events", operation_id = "getEvent",
     responses((status = 200, body = EventView)))]
-async fn get(
+pub async fn get(
     State(app): State<App>,
     Id(id): Id,
     request: QueryRequest<NoParameters>,

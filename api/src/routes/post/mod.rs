@@ -5,6 +5,8 @@ mod queries;
 mod tree;
 mod view;
 
+pub use queries::{ListComments, ListPosts, comments, get as post, list as posts};
+
 use domain::comment::Comment;
 use domain::post::Post;
 use domain::reaction::Reaction;

@@ -26,16 +26,16 @@ pub fn router() -> OpenApiRouter<App> {
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
-struct ListPosts {
+pub struct ListPosts {
     /// The order; the newest first when it is not given.
     #[param(inline, value_type = Option<FeedName>)]
-    sort: Option<Feed>,
+    pub sort: Option<Feed>,
     /// Items on a page.
     #[serde(default)]
     #[param(value_type = Option<u32>, minimum = 1, maximum = 100, default = 20)]
-    limit: Limit,
+    pub limit: Limit,
     /// The `nextCursor` of the page before.
-    cursor: Option<String>,
+    pub cursor: Option<String>,
 }
 
 /// The orders of the feed.
@@ -51,7 +51,7 @@ enum FeedName {
 /// The posts of the community.
 #[utoipa::path(get, path = "/api/posts", tag = "posts", operation_id = "listPosts",
     params(ListPosts), responses((status = 200, body = Page<PostView>)))]
-async fn list(
+pub async fn list(
     State(app): State<App>,
     request: QueryRequest<ListPosts>,
 ) -> Result<QueryAnswer<Page<PostView>>, Problem> {
@@ -70,7 +70,7 @@ async fn list(
 /// One post.
 #[utoipa::path(get, path = "/api/posts/{id}", tag = "posts", operation_id = "getPost",
     responses((status = 200, body = PostView)))]
-async fn get(
+pub async fn get(
     State(app): State<App>,
     Id(id): Id,
     request: QueryRequest<NoParameters>,
@@ -87,19 +87,19 @@ async fn get(
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
-struct ListComments {
+pub struct ListComments {
     /// Items on a page.
     #[serde(default)]
     #[param(value_type = Option<u32>, minimum = 1, maximum = 100, default = 20)]
-    limit: Limit,
+    pub limit: Limit,
     /// The `nextCursor` of the page before.
-    cursor: Option<String>,
+    pub cursor: Option<String>,
 }
 
 /// The comments on a post, the oldest first; `parentId` and `depth` make them a tree.
 #[utoipa::path(get, path = "/api/posts/{id}/comments", tag = "posts", operation_id = "listComments",
     params(ListComments), responses((status = 200, body = Page<CommentView>)))]
-async fn comments(
+pub async fn comments(
     State(app): State<App>,
     Id(id): Id,
     request: QueryRequest<ListComments>,
