@@ -140,6 +140,7 @@ codes! {
     IDEMPOTENCY_KEY_REUSED 422 "idempotency.key_reused" "The idempotency key came with another request before" "La clé d'idempotence a déjà servi à une autre requête"
     ACCOUNT_INVALID 422 "account.invalid" "Some of the account's fields cannot be accepted" "Certains champs du compte ne peuvent pas être acceptés"
     BREAK_GLASS_INVALID 422 "break_glass.invalid" "The reason cannot be accepted" "Le motif ne peut pas être accepté"
+    EXPORT_INVALID 422 "export.invalid" "The export cannot be made" "L'export ne peut pas être fait"
     FAILURE_INVALID 422 "failure.invalid" "The reason cannot be accepted" "Le motif ne peut pas être accepté"
     API_TOKEN_INVALID 422 "api_token.invalid" "Some of the token's fields cannot be accepted" "Certains champs du jeton ne peuvent pas être acceptés"
     DOSSIER_INVALID 422 "dossier.invalid" "Some of the dossier's fields cannot be accepted" "Certains champs du dossier ne peuvent pas être acceptés"

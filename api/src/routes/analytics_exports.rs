@@ -6,7 +6,7 @@ use axum::http::header::{CONTENT_DISPOSITION, CONTENT_LENGTH, CONTENT_TYPE, LOCA
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use chrono::NaiveDate;
-use domain::Action;
+use domain::{Action, FieldError};
 use event_store::StreamId;
 use object_store::ObjectStoreExt;
 use projections::analytics::ReadModel;
@@ -51,7 +51,11 @@ struct AskForExport {
 async fn ask(State(app): State<App>, request: CommandRequest<AskForExport>) -> Result<Response, Problem> {
     let (AskForExport { read_model, format, from, to }, order) = request.into_parts();
     order.caller.may(Action::ReadAnalytics)?;
-    let model = ReadModel::named(&read_model).ok_or_else(|| Problem::new(&codes::READ_MODEL_NOT_FOUND))?;
+    let unknown = || {
+        let error = FieldError::new("/readModel", "field.invalid", "is no read model");
+        Problem::new(&codes::EXPORT_INVALID).with_errors(vec![error])
+    };
+    let model = ReadModel::named(&read_model).ok_or_else(unknown)?;
     let wanted = Order { model, asked: asked(&app, from, to), format, reader: order.caller.actor };
     let new = StreamId { aggregate_type: "export", id: Uuid::now_v7() };
     let repeated = app.remember(&order, new, StatusCode::ACCEPTED.as_u16()).await?;
