@@ -219,6 +219,7 @@ async fn rows_that_a_second_fold_contradicts_never_take_over() {
         assert!(matches!(refused, Err(RebuildError::Drifted(1, _))), "{refused:?}");
         assert!(rebuild_is(&node, "failed").await);
         assert_eq!((schema(&node, "dossier").await, schema(&node, "dossier_next").await), (live, 0));
+        assert_eq!(schema(&node, "dossier_check").await, 0);
     }
     assert_models_are_the_fold(&node).await;
 }

@@ -175,6 +175,9 @@ pub(crate) async fn apply_around(
             }
             Err(ProjectionError::Poison(reason)) => {
                 savepoint.rollback().await?;
+                #[cfg(feature = "sabotage-skip-poison")]
+                let _ = (first, reason);
+                #[cfg(not(feature = "sabotage-skip-poison"))]
                 if let Err(stop) = quarantine.hold(first, reason) {
                     return Ok(Some(stop));
                 }

@@ -15,6 +15,7 @@ pub mod dossier;
 mod erasure;
 mod evidence;
 mod export;
+mod failures;
 mod graphql;
 mod jwks;
 pub mod live;
@@ -75,6 +76,7 @@ fn routes() -> OpenApiRouter<App> {
         .merge(graphql::router())
         .merge(admin::router())
         .merge(projections::router())
+        .merge(failures::router())
         .merge(operations::router())
 }
 
