@@ -1,7 +1,11 @@
 //! An event that cannot be applied holds back what builds on it, and nothing else; nobody is told that they see all.
 
+use std::time::Duration;
+
 use projections::{Release, ReleaseError, failures, release};
 use serde_json::{Value, json};
+use sqlx::{ConnectOptions, Executor};
+use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
@@ -333,4 +337,46 @@ async fn an_event_of_a_broken_shape_is_held_back_too() {
     assert_eq!((failure.aggregate_id, failure.position.cast_unsigned()), (dossier.id, dossier.position + 1));
     let unknown = release("dossier", Uuid::now_v7(), Release::Skip, &node.store, &node.database).await;
     assert!(matches!(unknown, Err(ReleaseError::Unknown)), "{unknown:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_fails_while_a_rebuild_cannot_take_over_yet_is_held_back_all_the_same() {
+    let url = database_url().await;
+    let _worker = Process::worker(&url).await;
+    let node = Node::start(&url).await;
+    let owner = node.applicant().await;
+    let mut dossiers = Vec::new();
+    for _ in 0..300 {
+        dossiers.push(node.create_dossier(&owner).await.id);
+    }
+    break_the_read_model(&url).await;
+    caught_up(&node).await;
+    // Whoever changes the schema keeps it from being renamed.
+    let mut changing = node.database.owner_options().connect().await.unwrap();
+    changing.execute("begin; grant usage on schema dossier to public").await.unwrap();
+    let rebuilding = tokio::spawn({
+        let node = node.clone();
+        async move {
+            let (stop, quiet) = (CancellationToken::new(), |_, _| {});
+            projections::rebuild("dossier", &node.store, &node.database, &stop, &quiet).await
+        }
+    });
+    let begun = "select exists (select from projection_rebuilds where done = total and total > 0)";
+    eventually("the rebuild is about to take over", || node.ask::<bool>(begun)).await;
+    // Over several attempts, each of which meets some.
+    for some in dossiers.chunks(50) {
+        for dossier in some {
+            node.retitle(*dossier, &owner, "broken").await;
+        }
+        sleep(Duration::from_millis(100)).await;
+    }
+    changing.execute("rollback").await.unwrap();
+    rebuilding.await.unwrap().unwrap();
+    held(&node, 300).await;
+    caught_up(&node).await;
+    mend_the_read_model(&url).await;
+    for failure in failures(&node.database.reads, "dossier", None, 1_000).await.unwrap() {
+        release("dossier", failure.id, Release::Retry, &node.store, &node.database).await.unwrap();
+    }
+    assert_models_are_the_fold(&node).await;
 }

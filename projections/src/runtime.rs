@@ -231,9 +231,11 @@ impl Runner {
         let to = stop.as_ref().map_or(to, |stop| stop.position - 1);
         checkpoint::advance(&mut transaction, self.definition.name, group, from, to).await?;
         transaction.commit().await?;
-        self.moved(group, to);
         match stop {
-            Some(Stop { reason, .. }) => Err(ProjectionError::Failed(reason)),
+            Some(Stop { reason, .. }) => {
+                self.moved(group, to);
+                Err(ProjectionError::Failed(reason))
+            }
             None => {
                 self.careful = false;
                 Ok(to)

@@ -138,6 +138,14 @@ impl<'a> Filling<'a> {
         self.add_around(chunk.events, connection).await
     }
 
+    /// Forgets what was found to fail in a transaction that was rolled back, and with it what was recorded.
+    pub(super) async fn restore(&mut self, connection: &mut PgConnection) -> Result<(), sqlx::Error> {
+        if let Some(name) = self.record {
+            self.quarantine = Quarantine::load_all(connection, name).await?;
+        }
+        Ok(())
+    }
+
     async fn add_around(
         &mut self,
         events: Vec<Arc<EventEnvelope>>,

@@ -192,7 +192,7 @@ async fn build(
     shadow.finish(&mut connection).await?;
     #[cfg(not(feature = "sabotage-unchecked-rebuild"))]
     check(definition, store, database, shadow, position).await?;
-    drop_schema(&mut connection, &shadow.retired()).await?;
+    retired::forget(&mut connection, definition, &shadow.retired()).await?;
     sqlx::query(&format!("set lock_timeout = '{LOCK_TIMEOUT}'")).execute(&mut connection).await?;
     let mut backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(1));
     for _ in 0..TAKE_OVER_ATTEMPTS {
@@ -202,6 +202,7 @@ async fn build(
             Ok(None) => {}
             Err(RebuildError::Projection(ProjectionError::Transient(error))) => {
                 tracing::debug!(projection = definition.name, %error, "taking over is tried again");
+                filling.restore(&mut connection).await?;
                 sleep(backoff.pause()).await;
             }
             Err(error) => return Err(error),

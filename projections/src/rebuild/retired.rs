@@ -134,13 +134,21 @@ pub(crate) async fn outdated(pool: &PgPool, names: &[&str]) -> Result<Vec<String
 pub(crate) async fn sweep(definition: &'static Definition, database: &Database) -> Result<(), RebuildError> {
     let mut lock = lock(definition, database).await?;
     let retired = Shadow::named(definition.schema, "next").retired();
-    let swept = async {
-        drop_schema(&mut lock, &retired).await?;
-        forget_failures(&mut lock, &retired).await?;
-        let gone = "delete from public.projection_retired where projection = $1";
-        sqlx::query(gone).bind(definition.name).execute(&mut lock).await
-    };
-    let swept = swept.await;
+    let swept = forget(&mut lock, definition, &retired).await;
     unlock(definition, lock).await;
-    Ok(swept.map(|_| ())?)
+    Ok(swept?)
+}
+
+/// Does away with the earlier rows, and with the word that there are any.
+pub(super) async fn forget(
+    connection: &mut PgConnection,
+    definition: &Definition,
+    retired: &str,
+) -> Result<(), sqlx::Error> {
+    let mut transaction = connection.begin().await?;
+    drop_schema(&mut transaction, retired).await?;
+    forget_failures(&mut transaction, retired).await?;
+    let gone = "delete from public.projection_retired where projection = $1";
+    sqlx::query(gone).bind(definition.name).execute(&mut *transaction).await?;
+    transaction.commit().await
 }
