@@ -8,7 +8,6 @@ use domain::Actor;
 use event_store::{Database, EventStore, Vault};
 use metrics_exporter_prometheus::PrometheusHandle;
 use projections::{Models, ReadPositions};
-use reqwest::Url;
 use sqlx::PgPool;
 use sqlx::postgres::PgPoolOptions;
 use tokio::sync::Semaphore;
@@ -16,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::accesses::Accesses;
 use crate::admission::Admission;
+use crate::analytics_exports::ExportPlace;
 use crate::auth::{Auth, AuthError};
 use crate::avatars::Avatars;
 use crate::config::{AddressRange, Config};
@@ -72,7 +72,7 @@ struct Inner {
     admission: Admission,
     tables: Arc<Semaphore>,
     smallest_group: i64,
-    exports: Url,
+    exports: ExportPlace,
     limiter: Limiter,
     origins: Origins,
     unsafe_durability: bool,
@@ -109,7 +109,7 @@ impl App {
                 admission: Admission::new(config.max_requests),
                 tables: Arc::new(Semaphore::new(TABLES)),
                 smallest_group: i64::from(config.smallest_group),
-                exports: config.exports.clone(),
+                exports: ExportPlace::at(config.exports.clone()),
                 limiter,
                 origins: Origins::new(config.cors_origins.clone()),
                 unsafe_durability: config.unsafe_durability,
@@ -164,7 +164,7 @@ impl App {
     }
 
     /// Where exports are kept.
-    pub fn exports(&self) -> &Url {
+    pub fn exports(&self) -> &ExportPlace {
         &self.inner.exports
     }
 

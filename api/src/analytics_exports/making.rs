@@ -12,7 +12,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{MissedTickBehavior, interval};
 
-use super::{Export, place};
+use super::Export;
 use crate::app::App;
 use crate::problem::Problem;
 use crate::table::{Order, Unfinished};
@@ -33,6 +33,8 @@ enum MakeError {
     Refused(Problem),
     #[error("its owner may not read it any more")]
     Forbidden,
+    #[error("another process took it up")]
+    TakenUp,
     #[error("the table could not be read: {0}")]
     Table(#[from] Unfinished),
     #[error("it could not be kept: {0}")]
@@ -63,10 +65,16 @@ pub fn make(app: App, export: Export) {
         let stop = app.stop().clone();
         // What is cut off here is taken up by another process.
         let Some(made) = stop.run_until_cancelled(beating(&app, &export)).await else { return };
-        if let Err(error) = &made {
-            tracing::error!(%error, export = %export.id, "an export was not made");
-        }
-        if let Err(error) = write_end(app.writes(), &export, made.ok()).await {
+        let made = match made {
+            Ok(made) => Some(made),
+            Err(error @ MakeError::Forbidden) => {
+                tracing::warn!(%error, export = %export.id, "an export was not made");
+                None
+            }
+            // What went wrong may be mended by the time that it is taken up again.
+            Err(error) => return tracing::error!(%error, export = %export.id, "an export was not made in one go"),
+        };
+        if let Err(error) = write_end(app.writes(), &export, made).await {
             tracing::warn!(%error, export = %export.id, "how an export ended could not be written down");
         }
     });
@@ -83,9 +91,10 @@ async fn beating(app: &App, export: &Export) -> Result<Made, MakeError> {
             made = &mut making => return made,
             _ = tick.tick() => {
                 let beat = "update analytics_exports set updated_at = clock_timestamp() where id = $1 and attempt = $2";
-                let beat = sqlx::query(beat).bind(export.id).bind(export.attempt).execute(app.writes()).await;
-                if let Err(error) = beat {
-                    tracing::debug!(%error, "nobody was told that an export is being made");
+                match sqlx::query(beat).bind(export.id).bind(export.attempt).execute(app.writes()).await {
+                    Ok(beaten) if beaten.rows_affected() == 0 => return Err(MakeError::TakenUp),
+                    Ok(_) => {}
+                    Err(error) => tracing::debug!(%error, "nobody was told that an export is being made"),
                 }
             }
         }
@@ -99,8 +108,8 @@ async fn write(app: &App, export: &Export) -> Result<Made, MakeError> {
     let model = ReadModel::named(&export.read_model).ok_or(MakeError::Forbidden)?;
     let asked = Asked { smallest: app.smallest_group(), first: export.first_day, last: export.last_day };
     let order = Order { model, asked, format: export.format(), reader: actor };
-    let (store, prefix) = place(app)?;
-    let mut file = BufWriter::new(store, export.path(&prefix));
+    let (store, prefix) = app.exports().open()?;
+    let mut file = BufWriter::new(store.clone(), export.path(prefix));
     let ((reached, told), (pieces, mut sent)) = (oneshot::channel(), mpsc::channel(2));
     let writing = tokio::spawn(order.write(app.database().clone(), reached, pieces));
     let (mut digest, mut bytes) = (Context::new(&SHA256), 0);
@@ -163,10 +172,12 @@ async fn look(app: &App) -> Result<(), MakeError> {
     let old =
         format!("select * from analytics_exports where created_at < clock_timestamp() - interval '{KEPT}' limit 100");
     for export in sqlx::query_as::<_, Export>(&old).fetch_all(app.reads()).await? {
-        let (store, prefix) = place(app)?;
-        match store.delete(&export.path(&prefix)).await {
-            Ok(()) | Err(object_store::Error::NotFound { .. }) => {}
-            Err(error) => return Err(error.into()),
+        let (store, prefix) = app.exports().open()?;
+        for attempt in 1..=export.attempt {
+            match store.delete(&export.path_of(attempt, prefix)).await {
+                Ok(()) | Err(object_store::Error::NotFound { .. }) => {}
+                Err(error) => return Err(error.into()),
+            }
         }
         let gone = "delete from analytics_exports where id = $1";
         sqlx::query(gone).bind(export.id).execute(app.writes()).await?;

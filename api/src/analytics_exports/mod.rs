@@ -3,9 +3,12 @@
 
 mod making;
 
+use std::sync::OnceLock;
+
 use chrono::{DateTime, NaiveDate, Utc};
 use domain::Actor;
 use object_store::path::Path;
+use reqwest::Url;
 use serde::Serialize;
 use sqlx::PgPool;
 use utoipa::ToSchema;
@@ -73,19 +76,40 @@ impl Export {
 
     /// Where it is, of all attempts the one that was finished.
     pub fn path(&self, prefix: &Path) -> Path {
-        prefix.clone().join(self.id.to_string()).join(format!("{}-{}", self.attempt, self.file_name()))
+        self.path_of(self.attempt, prefix)
+    }
+
+    fn path_of(&self, attempt: i32, prefix: &Path) -> Path {
+        prefix.clone().join(self.id.to_string()).join(format!("{attempt}-{}", self.file_name()))
     }
 }
 
 /// Where exports are kept.
-///
-/// # Errors
-/// A 503 when there is no such place.
-pub fn place(app: &App) -> Result<ObjectPlace, Problem> {
-    object_place::open(app.exports()).ok_or_else(|| {
-        tracing::error!("CAPITUNE_EXPORTS cannot be written to");
-        Problem::new(&codes::EXPORTS_UNAVAILABLE).with_retry_after(60)
-    })
+pub struct ExportPlace {
+    url: Url,
+    opened: OnceLock<ObjectPlace>,
+}
+
+impl ExportPlace {
+    /// The place that the settings say.
+    pub fn at(url: Url) -> Self {
+        Self { url, opened: OnceLock::new() }
+    }
+
+    /// The same, opened when it is first needed.
+    ///
+    /// # Errors
+    /// A 503 when there is no such place.
+    pub fn open(&self) -> Result<&ObjectPlace, Problem> {
+        if let Some(place) = self.opened.get() {
+            return Ok(place);
+        }
+        let place = object_place::open(&self.url).ok_or_else(|| {
+            tracing::error!("CAPITUNE_EXPORTS cannot be written to");
+            Problem::new(&codes::EXPORTS_UNAVAILABLE).with_retry_after(60)
+        })?;
+        Ok(self.opened.get_or_init(|| place))
+    }
 }
 
 /// Asks for a table as a file; whether it was this request that did, of several at once with one key.

@@ -19,7 +19,7 @@ use uuid::Uuid;
 
 use super::analytics::asked;
 use crate::accesses::{Access, AccessAction};
-use crate::analytics_exports::{self, Export, make, place};
+use crate::analytics_exports::{self, Export, make};
 use crate::answer::{POSITION, QueryAnswer, json, mark_replayed};
 use crate::app::App;
 use crate::extract::{CommandRequest, Id, NoParameters, Page, QueryRequest};
@@ -119,12 +119,12 @@ async fn file(State(app): State<App>, Id(id): Id, request: QueryRequest<NoParame
     if export.status != "finished" {
         return Err(Problem::new(&codes::EXPORT_NOT_FINISHED).with_retry_after(1));
     }
-    let (store, prefix) = place(&app)?;
+    let (store, prefix) = app.exports().open()?;
     let gone = |error: object_store::Error| {
         tracing::error!(%error, export = %id, "the file of an export cannot be read");
         Problem::new(&codes::EXPORTS_UNAVAILABLE).with_retry_after(60)
     };
-    let object = store.get(&export.path(&prefix)).await.map_err(gone)?;
+    let object = store.get(&export.path(prefix)).await.map_err(gone)?;
     let size = object.meta.size;
     let mut response = Body::from_stream(object.into_stream()).into_response();
     let headers = response.headers_mut();
