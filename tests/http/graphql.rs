@@ -1,5 +1,7 @@
 //! The graph: what it shows is what the routes show, to whom they show it, and never too much at once.
 
+use uuid::Uuid;
+
 use super::*;
 
 async fn ask(reader: &Client, query: &str) -> Answer {
@@ -120,13 +122,18 @@ async fn nobody_sees_more_than_by_the_routes() {
 #[tokio::test]
 async fn what_asks_for_too_much_is_refused_before_anything_is_read() {
     let ada = applicant().await;
-    let aliases: String = (0..10_000).map(|number| format!("a{number}: posts {{ items {{ id }} }} ")).collect();
-    let pages: String = (0..11).map(|number| format!("a{number}: posts(first: 100) {{ items {{ id }} }} ")).collect();
+    let times =
+        |number: usize, field: &str| -> String { (0..number).map(|number| format!("a{number}: {field} ")).collect() };
+    let aliases = times(10_000, "posts { items { id } }");
+    let lookup = format!("dossier(id: \"{}\") {{ id }}", Uuid::now_v7());
     let directives = "@include(if: true) ".repeat(1_000);
     let deep = format!("{{ posts {{ items {{ {}id{} }} }} }}", "author { ".repeat(50), " }".repeat(50));
     let too_much = [
         format!("{{ {} }}", &aliases[..60_000]),
-        format!("{{ {pages} }}"),
+        format!("{{ {} }}", times(11, "posts(first: 100) { items { id } }")),
+        format!("{{ {} }}", times(40, "events(first: 1) { items { id } }")),
+        format!("{{ {} }}", times(100, &lookup)),
+        format!("{{ {} }}", times(11, "analytics(readModel: \"owners\")")),
         "{ posts(first: 100) { items { comments(first: 100) { items { author { name } } } } } }".to_owned(),
         format!("{{ posts {directives} {{ items {{ id }} }} }}"),
         format!("{{ {} }}", " ".repeat(70_000)),

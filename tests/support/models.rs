@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use domain::dossier::{Dossier, Status};
 use domain::{EventEnvelope, Role, account};
-use projections::dossier::{DossierFilter, DossierRow, DossierSort, SortKey, Visible, by_id, list};
+use projections::dossier::{DossierFilter, DossierRow, DossierSort, Narrowing, SortKey, Visible, by_id, list};
 use projections::{Models, NAMES, rebuild, status};
 use sqlx::PgPool;
 use tokio::time::{Duration, Instant, sleep};
@@ -61,10 +61,7 @@ fn folded_dossiers(log: &[EventEnvelope]) -> BTreeMap<Uuid, DossierRow> {
 async fn all_dossiers(models: &Models) -> BTreeMap<Uuid, DossierRow> {
     let mut filter = DossierFilter {
         visible: Visible::All,
-        status: None,
-        category: None,
-        assigned_to: None,
-        q: None,
+        narrowing: Narrowing::default(),
         sort: DossierSort { key: SortKey::CreatedAt, descending: false },
         after: None,
         limit: 500,

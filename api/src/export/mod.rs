@@ -8,7 +8,7 @@ use domain::post::Post;
 use event_store::{StoreError, StreamId};
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use projections::dossier::{self, DossierCursor, DossierFilter, DossierSort, SortKey, Visible};
+use projections::dossier::{self, DossierCursor, DossierFilter, DossierSort, Narrowing, SortKey, Visible};
 use projections::organization::{self, OrganizationRow};
 use projections::{Models, Scope, live, post};
 use serde::Serialize;
@@ -146,10 +146,7 @@ impl Export {
         loop {
             let filter = DossierFilter {
                 visible: Visible::To { user: self.person, reviews_for: None },
-                status: None,
-                category: None,
-                assigned_to: None,
-                q: None,
+                narrowing: Narrowing::default(),
                 sort: DossierSort { key: SortKey::CreatedAt, descending: false },
                 after,
                 limit: CHUNK,

@@ -16,7 +16,7 @@ pub use body::{given, read_body, strict_json};
 pub use command::{CommandRequest, NoBody, Order, PublicRequest, UploadRequest};
 pub use fault::escape;
 pub use id::{Id, parse_id};
-pub use paging::{Cursor, Limit, Page, same};
+pub use paging::{Cursor, Limit, Page, Paging, same};
 pub use parameters::{day, invalid as invalid_parameter, time};
 pub use precondition::Precondition;
 pub use preferences::{PREFER, Preferences};

@@ -5,7 +5,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use event_store::Vault;
 use serde::de::{DeserializeOwned, Error as _};
 use serde::{Deserialize, Deserializer, Serialize};
-use utoipa::ToSchema;
+use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
 use crate::problem::{Problem, codes};
@@ -33,6 +33,19 @@ impl<'de> Deserialize<'de> for Limit {
         let limit = text.parse().ok().filter(|limit| digits && (1..=MOST).contains(limit));
         limit.map(Self).ok_or_else(|| D::Error::custom("expected a limit from 1 to 100"))
     }
+}
+
+/// Which part of a list to show.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct Paging {
+    /// Items on a page.
+    #[serde(default)]
+    #[param(value_type = Option<u32>, minimum = 1, maximum = 100, default = 20)]
+    pub limit: Limit,
+    /// The `nextCursor` of the page before.
+    pub cursor: Option<String>,
 }
 
 /// One page of a list.

@@ -8,7 +8,7 @@ use projections::analytics::{ReadModel, rows};
 use projections::{Projection, Scope, analytics};
 use serde_json::Value;
 
-use super::{answered, asked, cost, error};
+use super::{FIGURES, answered, asked, error};
 use crate::problem::{Problem, codes};
 use crate::routes::analytics::asked as asked_for;
 use crate::table::object;
@@ -23,7 +23,7 @@ pub struct Analytics;
 #[Object]
 impl Analytics {
     /// The first rows of a read model; `GET /api/analytics` names them and their columns.
-    #[graphql(complexity = "cost(first, 1) / 10")]
+    #[graphql(complexity = "FIGURES")]
     async fn analytics(
         &self,
         context: &Context<'_>,

@@ -8,9 +8,9 @@ use serde::Deserialize;
 use uuid::Uuid;
 
 use super::people::{Person, person};
-use super::{GraphPage, answered, asked, cost, found, limit, seen};
-use crate::extract::{Id, NoParameters};
-use crate::routes::post::{ListComments, ListPosts, comments, post, posts};
+use super::{GraphPage, LIST, LOOKUP, answered, asked, cost, found, limit, seen};
+use crate::extract::{Id, NoParameters, Paging};
+use crate::routes::post::{ListPosts, comments, post, posts};
 
 /// A post.
 #[derive(SimpleObject, Deserialize)]
@@ -65,7 +65,7 @@ impl Post {
     }
 
     /// What was said about it, the oldest first.
-    #[graphql(complexity = "5 + cost(first, child_complexity)")]
+    #[graphql(complexity = "LOOKUP + cost(first, child_complexity)")]
     async fn comments(
         &self,
         context: &Context<'_>,
@@ -73,7 +73,7 @@ impl Post {
         after: Option<String>,
     ) -> Result<GraphPage<Comment>> {
         let asked = asked(context);
-        let request = asked.query(ListComments { limit: limit(first)?, cursor: after });
+        let request = asked.query(Paging { limit: limit(first)?, cursor: after });
         let answer = answered(comments(State(asked.app.clone()), Id(self.id), request).await)?;
         asked.reached(answer.reached);
         GraphPage::of(answer.body)
@@ -105,7 +105,7 @@ pub struct Community;
 #[Object]
 impl Community {
     /// The posts of the community.
-    #[graphql(complexity = "cost(first, child_complexity)")]
+    #[graphql(complexity = "LIST + cost(first, child_complexity)")]
     async fn posts(
         &self,
         context: &Context<'_>,
@@ -121,6 +121,7 @@ impl Community {
     }
 
     /// One post; null when there is none.
+    #[graphql(complexity = "LOOKUP + child_complexity")]
     async fn post(&self, context: &Context<'_>, id: Uuid) -> Result<Option<Post>> {
         let asked = asked(context);
         let answer = found(post(State(asked.app.clone()), Id(id), asked.query(NoParameters {})).await)?;

@@ -9,10 +9,10 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use super::people::{Person, person};
-use super::{GraphPage, answered, asked, cost, found, limit, seen};
+use super::{GraphPage, LIST, LOOKUP, answered, asked, cost, found, limit, seen};
 use crate::error::not_found;
-use crate::extract::Id;
-use crate::routes::dossier::{AsItWas, HistoryPaging, ListDossiers, dossier, dossiers, history};
+use crate::extract::{Id, Paging};
+use crate::routes::dossier::{AsItWas, ListDossiers, dossier, dossiers, history};
 
 /// A dossier.
 #[derive(SimpleObject, Deserialize)]
@@ -100,7 +100,7 @@ impl Dossier {
     }
 
     /// What became of it, event by event; null when it is not the reader's to replay.
-    #[graphql(complexity = "5 + cost(first, child_complexity)")]
+    #[graphql(complexity = "LOOKUP + cost(first, child_complexity)")]
     async fn history(
         &self,
         context: &Context<'_>,
@@ -108,7 +108,7 @@ impl Dossier {
         after: Option<String>,
     ) -> Result<Option<GraphPage<HistoryItem>>> {
         let asked = asked(context);
-        let request = asked.query(HistoryPaging { limit: limit(first)?, cursor: after });
+        let request = asked.query(Paging { limit: limit(first)?, cursor: after });
         let answer = history(State(asked.app.clone()), Id(self.id), request).await;
         // Who sees the dossier may still not replay it, which is no fault of the query.
         let answer =
@@ -126,7 +126,7 @@ pub struct Dossiers;
 #[Object]
 impl Dossiers {
     /// The dossiers that the reader may see, the newest first; for auditors also as they were.
-    #[graphql(complexity = "cost(first, child_complexity)")]
+    #[graphql(complexity = "LIST + cost(first, child_complexity)")]
     #[expect(clippy::too_many_arguments, reason = "they are the route's")]
     async fn dossiers(
         &self,
@@ -163,6 +163,7 @@ impl Dossiers {
     }
 
     /// One dossier, now or as it was; null when there is none, or none that the reader may see.
+    #[graphql(complexity = "LOOKUP + child_complexity")]
     async fn dossier(&self, context: &Context<'_>, id: Uuid, version: Option<u64>) -> Result<Option<Dossier>> {
         let asked = asked(context);
         let request = asked.query(AsItWas { version, as_of: None, at_position: None });

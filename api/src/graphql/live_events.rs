@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use serde::Deserialize;
 use uuid::Uuid;
 
-use super::{GraphPage, answered, asked, cost, found, limit, seen};
+use super::{GraphPage, LIST, LOOKUP, answered, asked, cost, found, limit, seen};
 use crate::extract::{Id, NoParameters};
 use crate::routes::live::{ListEvents, event, events};
 
@@ -46,7 +46,7 @@ pub struct LiveEvents;
 #[Object]
 impl LiveEvents {
     /// The live events that the reader may see, the first to start first.
-    #[graphql(complexity = "cost(first, child_complexity)")]
+    #[graphql(complexity = "LIST + cost(first, child_complexity)")]
     async fn events(
         &self,
         context: &Context<'_>,
@@ -64,6 +64,7 @@ impl LiveEvents {
     }
 
     /// One live event; null when there is none, or none that the reader may see.
+    #[graphql(complexity = "LOOKUP + child_complexity")]
     async fn event(&self, context: &Context<'_>, id: Uuid) -> Result<Option<Event>> {
         let asked = asked(context);
         let answer = found(event(State(asked.app.clone()), Id(id), asked.query(NoParameters {})).await)?;

@@ -32,6 +32,11 @@ use people::People;
 const DEPTH: usize = 10;
 const COMPLEXITY: usize = 1_000;
 const DIRECTIVES: usize = 10;
+/// What it costs to ask the database for a list, for one thing by its id, and for figures, beside the fields of what
+/// comes back.
+const LIST: usize = 30;
+const LOOKUP: usize = 10;
+const FIGURES: usize = 100;
 /// How many items a page has that does not say, and at most.
 const DEFAULT_FIRST: i32 = 20;
 const MOST: i32 = 100;
@@ -189,5 +194,5 @@ fn limit(first: Option<i32>) -> Result<Limit> {
 
 /// What a page costs.
 fn cost(first: Option<i32>, each: usize) -> usize {
-    1 + usize::try_from(first.unwrap_or(DEFAULT_FIRST)).unwrap_or(0) * each
+    1 + usize::try_from(first.unwrap_or(DEFAULT_FIRST)).unwrap_or(0).saturating_mul(each)
 }

@@ -3,7 +3,7 @@
 use axum::extract::State;
 use chrono::{DateTime, Utc};
 use domain::Action;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use utoipa::IntoParams;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -12,7 +12,7 @@ use uuid::Uuid;
 use crate::accesses::{Access, AccessAction, AccessCursor, AccessFilter, RecordedAccess, list};
 use crate::answer::QueryAnswer;
 use crate::app::App;
-use crate::extract::{Cursor, Limit, Page, QueryRequest, time};
+use crate::extract::{Cursor, Limit, Page, Paging, QueryRequest, time};
 use crate::problem::Problem;
 
 /// The routes.
@@ -45,20 +45,6 @@ struct AccessesQuery {
     #[param(value_type = Option<u32>, minimum = 1, maximum = 100, default = 20)]
     limit: Limit,
     /// The `nextCursor` of the page before.
-    cursor: Option<String>,
-}
-
-/// Which page to show.
-#[derive(Debug, Deserialize, Serialize, IntoParams)]
-#[serde(deny_unknown_fields)]
-#[into_params(parameter_in = Query)]
-struct Paging {
-    /// Items on a page.
-    #[serde(default, skip_serializing)]
-    #[param(value_type = Option<u32>, minimum = 1, maximum = 100, default = 20)]
-    limit: Limit,
-    /// The `nextCursor` of the page before.
-    #[serde(skip_serializing)]
     cursor: Option<String>,
 }
 

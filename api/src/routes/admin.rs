@@ -9,7 +9,7 @@ use projections::account::{AccountCursor, AccountRow};
 use serde::Deserialize;
 use serde_json::json;
 use serde_json::value::RawValue;
-use utoipa::{IntoParams, ToSchema};
+use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use uuid::Uuid;
@@ -18,25 +18,12 @@ use super::account::{Language, PROJECTION, RoleName, UserStatus, stream};
 use crate::accesses::{Access, AccessAction};
 use crate::answer::{Answered, CommandDone, QueryAnswer};
 use crate::app::App;
-use crate::extract::{CommandRequest, Cursor, Id, Limit, Page, QueryRequest};
+use crate::extract::{CommandRequest, Cursor, Id, Page, Paging, QueryRequest};
 use crate::problem::Problem;
 
 /// The routes.
 pub fn router() -> OpenApiRouter<App> {
     OpenApiRouter::default().routes(routes!(users)).routes(routes!(set_status)).routes(routes!(set_roles))
-}
-
-/// Which page to show.
-#[derive(Debug, Deserialize, IntoParams)]
-#[serde(deny_unknown_fields)]
-#[into_params(parameter_in = Query)]
-struct Paging {
-    /// Items on a page.
-    #[serde(default)]
-    #[param(value_type = Option<u32>, minimum = 1, maximum = 100, default = 20)]
-    limit: Limit,
-    /// The `nextCursor` of the page before.
-    cursor: Option<String>,
 }
 
 /// An account, as an admin sees it.

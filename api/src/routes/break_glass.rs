@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use serde_json::value::RawValue;
 use sqlx::types::Json;
-use utoipa::{IntoParams, ToSchema};
+use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use uuid::Uuid;
@@ -22,7 +22,7 @@ use super::audit::{TYPES, stream_of};
 use crate::accesses::{Access, AccessAction};
 use crate::answer::{QueryAnswer, json, mark_replayed};
 use crate::app::App;
-use crate::extract::{CommandRequest, Cursor, Id, Limit, NoBody, NoParameters, Page, QueryRequest};
+use crate::extract::{CommandRequest, Cursor, Id, NoBody, NoParameters, Page, Paging, QueryRequest};
 use crate::problem::{Problem, codes};
 
 /// How long a request waits for consent, and how long what was consented to is open.
@@ -163,19 +163,6 @@ async fn list(
     let all = format!("select {COLUMNS} from break_glass order by requested_at desc limit {LISTED}");
     let rows = sqlx::query_as(&all).fetch_all(app.reads()).await?;
     Ok(QueryAnswer::new(Page { items: show(&app, rows).await?, next_cursor: None }, position))
-}
-
-/// Which part of the stream to show.
-#[derive(Debug, Deserialize, IntoParams)]
-#[serde(deny_unknown_fields)]
-#[into_params(parameter_in = Query)]
-struct Paging {
-    /// Items on a page.
-    #[serde(default)]
-    #[param(value_type = Option<u32>, minimum = 1, maximum = 100, default = 20)]
-    limit: Limit,
-    /// The `nextCursor` of the page before.
-    cursor: Option<String>,
 }
 
 /// An event with what was sealed in it; null is what was erased.

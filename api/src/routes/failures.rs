@@ -9,7 +9,7 @@ use domain::rejection::check_text;
 use projections::{Failure, Release, ReleaseError};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
-use utoipa::{IntoParams, ToSchema};
+use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use uuid::Uuid;
@@ -18,25 +18,12 @@ use super::projections::{Named, known, subject};
 use crate::accesses::{Access, AccessAction};
 use crate::answer::{QueryAnswer, json, mark_replayed};
 use crate::app::App;
-use crate::extract::{CommandRequest, Cursor, Id, Limit, NoBody, Order, Page, QueryRequest};
+use crate::extract::{CommandRequest, Cursor, Id, NoBody, Order, Page, Paging, QueryRequest};
 use crate::problem::{Problem, codes};
 
 /// The routes.
 pub fn router() -> OpenApiRouter<App> {
     OpenApiRouter::default().routes(routes!(list_failures)).routes(routes!(retry)).routes(routes!(skip))
-}
-
-/// Which page to show.
-#[derive(Debug, Deserialize, IntoParams)]
-#[serde(deny_unknown_fields)]
-#[into_params(parameter_in = Query)]
-struct Paging {
-    /// Items on a page.
-    #[serde(default)]
-    #[param(value_type = Option<u32>, minimum = 1, maximum = 100, default = 20)]
-    limit: Limit,
-    /// The `nextCursor` of the page before.
-    cursor: Option<String>,
 }
 
 /// An event that a projection could not apply. It is held back, and with it all that came after it under the same key.

@@ -5,7 +5,9 @@ mod row;
 pub(crate) mod status;
 mod write;
 
-pub use query::{DossierCursor, DossierFilter, DossierPage, DossierSort, Place, SortKey, Visible, by_id, list};
+pub use query::{
+    DossierCursor, DossierFilter, DossierPage, DossierSort, Narrowing, Place, SortKey, Visible, by_id, list,
+};
 pub use row::{ChangeRequest, DecisionMade, DossierRow};
 
 use domain::EventEnvelope;

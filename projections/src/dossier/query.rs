@@ -86,11 +86,9 @@ impl DossierCursor {
     }
 }
 
-/// What a list is narrowed by, and which page of it is asked for.
-#[derive(Debug, Clone)]
-pub struct DossierFilter {
-    /// Which dossiers the reader may see.
-    pub visible: Visible,
+/// What a list of dossiers is narrowed by, now or in the past.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct Narrowing {
     /// In this status.
     pub status: Option<Status>,
     /// Of this category.
@@ -99,6 +97,30 @@ pub struct DossierFilter {
     pub assigned_to: Option<Uuid>,
     /// With these words in the title, without case and accents.
     pub q: Option<String>,
+}
+
+impl Narrowing {
+    pub(crate) fn push<'a>(&'a self, query: &mut QueryBuilder<'a, Postgres>) {
+        if let Some(status) = self.status {
+            query.push(" and status = ").push_bind(status.as_str());
+        }
+        if let Some(category) = &self.category {
+            query.push(" and category = ").push_bind(category);
+        }
+        if let Some(pro) = self.assigned_to {
+            query.push(" and reviewer_id = ").push_bind(pro);
+        }
+        search::push(query, self.q.as_deref());
+    }
+}
+
+/// Which page of the dossiers is asked for.
+#[derive(Debug, Clone)]
+pub struct DossierFilter {
+    /// Which dossiers the reader may see.
+    pub visible: Visible,
+    /// Which of them.
+    pub narrowing: Narrowing,
     /// The order, unless a cursor continues one.
     pub sort: DossierSort,
     /// Where the page begins; at the start without.
@@ -180,7 +202,7 @@ fn page_query(filter: &DossierFilter) -> QueryBuilder<'_, Postgres> {
         query.push(if way == 0 { "(" } else { " union all (" });
         query.push(format!("select {COLUMNS}, title_sort from dossier.dossiers where "));
         push_way(&mut query, filter.visible, way);
-        push_narrowing(&mut query, filter);
+        filter.narrowing.push(&mut query);
         if let Some(after) = &filter.after {
             push_after(&mut query, after, column);
         }
@@ -217,19 +239,6 @@ fn push_way(query: &mut QueryBuilder<'_, Postgres>, visible: Visible, way: u8) {
             query.push(" and owner_id <> ").push_bind(user);
         }
     }
-}
-
-fn push_narrowing<'a>(query: &mut QueryBuilder<'a, Postgres>, filter: &'a DossierFilter) {
-    if let Some(status) = filter.status {
-        query.push(" and status = ").push_bind(status.as_str());
-    }
-    if let Some(category) = &filter.category {
-        query.push(" and category = ").push_bind(category);
-    }
-    if let Some(pro) = filter.assigned_to {
-        query.push(" and reviewer_id = ").push_bind(pro);
-    }
-    search::push(query, filter.q.as_deref());
 }
 
 fn push_after(query: &mut QueryBuilder<'_, Postgres>, cursor: &DossierCursor, column: &str) {

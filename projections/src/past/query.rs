@@ -1,15 +1,14 @@
 //! How past lists are asked for: which dossiers they show. What each was then, its own stream tells.
 
 use chrono::{DateTime, Utc};
-use domain::dossier::Status;
 use serde::{Deserialize, Serialize};
 use sqlx::{Postgres, QueryBuilder, Row};
 use uuid::Uuid;
 
+use crate::dossier::Narrowing;
 use crate::models::Models;
 use crate::positions::Reached;
 use crate::rows::reached;
-use crate::search;
 
 /// A moment of the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -29,19 +28,13 @@ pub struct PastCursor {
     id: Uuid,
 }
 
-/// What a past list is narrowed by, and which page of it is asked for.
+/// Which page of the dossiers of the past is asked for.
 #[derive(Debug, Clone)]
 pub struct PastFilter {
     /// When.
     pub moment: Moment,
-    /// In this status.
-    pub status: Option<Status>,
-    /// Of this category.
-    pub category: Option<String>,
-    /// Assigned to this pro.
-    pub assigned_to: Option<Uuid>,
-    /// With these words in the title, without case and accents.
-    pub q: Option<String>,
+    /// Which of the dossiers that there were.
+    pub narrowing: Narrowing,
     /// Whether the newest come first.
     pub descending: bool,
     /// Where the page begins; at the start without.
@@ -79,16 +72,7 @@ pub async fn list(models: &Models, filter: &PastFilter) -> Result<(PastPage, Rea
             query.push(" and (valid_to is null or valid_to > ").push_bind(position.cast_signed()).push(")");
         }
     }
-    if let Some(status) = filter.status {
-        query.push(" and status = ").push_bind(status.as_str());
-    }
-    if let Some(category) = &filter.category {
-        query.push(" and category = ").push_bind(category);
-    }
-    if let Some(pro) = filter.assigned_to {
-        query.push(" and reviewer_id = ").push_bind(pro);
-    }
-    search::push(&mut query, filter.q.as_deref());
+    filter.narrowing.push(&mut query);
     if let Some(after) = &filter.after {
         query.push(format!(" and (created_at, id) {beyond} (")).push_bind(after.created_at);
         query.push(", ").push_bind(after.id).push(")");

@@ -26,7 +26,7 @@ use crate::archive::Archive;
 use crate::case_file::CaseFile;
 use crate::diff::{Difference, differences};
 use crate::error::{denied, not_found};
-use crate::extract::{Cursor, Id, Limit, NoParameters, Page, QueryRequest};
+use crate::extract::{Cursor, Id, NoParameters, Page, Paging, QueryRequest};
 use crate::problem::{Problem, codes};
 
 /// The routes.
@@ -193,19 +193,6 @@ async fn states(app: &App, events: &[EventEnvelope], from: usize) -> Result<Vec<
 
 fn tree(json: &RawValue) -> Result<Value, Problem> {
     serde_json::from_str(json.get()).map_err(|_| Problem::new(&codes::INTERNAL))
-}
-
-/// Which part of the history to show.
-#[derive(Debug, Deserialize, IntoParams)]
-#[serde(deny_unknown_fields)]
-#[into_params(parameter_in = Query)]
-pub struct Paging {
-    /// Items on a page.
-    #[serde(default)]
-    #[param(value_type = Option<u32>, minimum = 1, maximum = 100, default = 20)]
-    pub limit: Limit,
-    /// The `nextCursor` of the page before.
-    pub cursor: Option<String>,
 }
 
 /// One event in the life of a dossier.

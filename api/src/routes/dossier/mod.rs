@@ -7,7 +7,7 @@ mod past;
 mod queries;
 mod view;
 
-pub use history::{HistoryItem, Paging as HistoryPaging, history, payload_data, whole_history};
+pub use history::{HistoryItem, history, payload_data, whole_history};
 pub use queries::{AsItWas, ListDossiers, get as dossier, list as dossiers};
 
 use domain::dossier::Dossier;

@@ -31,8 +31,8 @@ pub(super) async fn list(
     request: &QueryRequest<ListDossiers>,
 ) -> Result<QueryAnswer<Page<Box<RawValue>>>, Problem> {
     request.caller.may(Action::ReadLog)?;
-    let ListDossiers { status, category, assigned_to, q, sort, limit, cursor, as_of, at_position } =
-        &request.parameters;
+    let ListDossiers { sort, limit, cursor, as_of, at_position, .. } = &request.parameters;
+    let narrowing = request.parameters.narrowing();
     let moment = match (as_of, at_position) {
         (Some(_), Some(_)) => return Err(invalid_parameter("asOf", "excludes atPosition")),
         (Some(time), None) => Moment::Time(*time),
@@ -44,14 +44,10 @@ pub(super) async fn list(
         Some(Sort::CreatedAt) => false,
         Some(_) => return Err(invalid_parameter("sort", "must be createdAt or -createdAt for a list of the past")),
     };
-    let narrowing = (moment, status, category, assigned_to, q, descending);
-    let cursors = Cursor::of(app.vault(), "past", &narrowing, request.caller.id());
+    let cursors = Cursor::of(app.vault(), "past", &(moment, &narrowing, descending), request.caller.id());
     let filter = PastFilter {
         moment,
-        status: *status,
-        category: category.clone(),
-        assigned_to: *assigned_to,
-        q: q.clone(),
+        narrowing,
         descending,
         after: cursor.as_ref().map(|cursor| cursors.open::<PastCursor>(cursor)).transpose()?,
         limit: limit.0,

@@ -5,7 +5,7 @@ use chrono::{DateTime, Utc};
 use domain::dossier::{Dossier, Status};
 use domain::{Action, Role};
 use projections::Scope;
-use projections::dossier::{self, DossierCursor, DossierFilter, DossierRow, DossierSort, SortKey, Visible};
+use projections::dossier::{self, DossierCursor, DossierFilter, DossierRow, DossierSort, Narrowing, SortKey, Visible};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use serde_json::value::RawValue;
@@ -107,6 +107,13 @@ pub struct ListDossiers {
     pub cursor: Option<String>,
 }
 
+impl ListDossiers {
+    pub(super) fn narrowing(&self) -> Narrowing {
+        let Self { status, category, assigned_to, q, .. } = self;
+        Narrowing { status: *status, category: category.clone(), assigned_to: *assigned_to, q: q.clone() }
+    }
+}
+
 /// The orders of the list.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize, utoipa::ToSchema)]
 #[schema(as = DossierSort)]
@@ -149,16 +156,12 @@ pub async fn list(
     if request.parameters.as_of.is_some() || request.parameters.at_position.is_some() {
         return past::list(&app, &request).await;
     }
-    let ListDossiers { status, category, assigned_to, q, sort, limit, cursor, .. } = &request.parameters;
-    let sort = sort.unwrap_or(Sort::CreatedAtDescending);
-    let narrowing = (status, category, assigned_to, q, sort);
-    let cursors = Cursor::of(app.vault(), "dossiers", &narrowing, request.caller.id());
+    let ListDossiers { sort, limit, cursor, .. } = &request.parameters;
+    let (narrowing, sort) = (request.parameters.narrowing(), sort.unwrap_or(Sort::CreatedAtDescending));
+    let cursors = Cursor::of(app.vault(), "dossiers", &(&narrowing, sort), request.caller.id());
     let filter = DossierFilter {
         visible: visible(&request.caller),
-        status: *status,
-        category: category.clone(),
-        assigned_to: *assigned_to,
-        q: q.clone(),
+        narrowing,
         sort: sort.into(),
         after: cursor.as_ref().map(|cursor| cursors.open::<DossierCursor>(cursor)).transpose()?,
         limit: limit.0,

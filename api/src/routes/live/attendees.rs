@@ -9,8 +9,8 @@ use domain::Action;
 use domain::live::Live;
 use projections::live::{self, AttendeeCursor, AttendeeRow, Place};
 use projections::{Models, Scope};
-use serde::{Deserialize, Serialize};
-use utoipa::{IntoParams, ToSchema};
+use serde::Serialize;
+use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use uuid::Uuid;
@@ -20,7 +20,7 @@ use super::PROJECTION;
 use crate::answer::{POSITION, QueryAnswer};
 use crate::app::App;
 use crate::error::{denied, not_found};
-use crate::extract::{Cursor, Id, Limit, Page, QueryRequest, accepts};
+use crate::extract::{Cursor, Id, Page, Paging, QueryRequest, accepts};
 use crate::problem::Problem;
 
 const CSV: &str = "text/csv";
@@ -30,19 +30,6 @@ const CHUNK: u32 = 1000;
 /// The routes.
 pub fn router() -> OpenApiRouter<App> {
     OpenApiRouter::default().routes(routes!(attendees))
-}
-
-/// Which attendees to list.
-#[derive(Debug, Deserialize, IntoParams)]
-#[serde(deny_unknown_fields)]
-#[into_params(parameter_in = Query)]
-struct Paging {
-    /// Items on a page.
-    #[serde(default)]
-    #[param(value_type = Option<u32>, minimum = 1, maximum = 100, default = 20)]
-    limit: Limit,
-    /// The `nextCursor` of the page before.
-    cursor: Option<String>,
 }
 
 /// Somebody who registered.

@@ -14,12 +14,11 @@ use utoipa_axum::routes;
 use uuid::Uuid;
 
 use super::PROJECTION;
-use super::queries::Paging;
 use crate::accesses::{Access, AccessAction};
 use crate::answer::{Answered, CommandDone, QueryAnswer};
 use crate::app::App;
 use crate::error::{denied, not_found, rejection_problem};
-use crate::extract::{CommandRequest, Cursor, Id, Order, Page, QueryRequest};
+use crate::extract::{CommandRequest, Cursor, Id, Order, Page, Paging, QueryRequest};
 use crate::problem::Problem;
 use crate::routes::account::names;
 

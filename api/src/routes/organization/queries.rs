@@ -4,8 +4,6 @@ use axum::extract::State;
 use domain::organization::Organization;
 use projections::Scope;
 use projections::organization::{self, MembershipCursor};
-use serde::Deserialize;
-use utoipa::IntoParams;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
@@ -14,25 +12,12 @@ use super::view::{OrganizationView, show};
 use crate::answer::QueryAnswer;
 use crate::app::App;
 use crate::error::not_found;
-use crate::extract::{Cursor, Id, Limit, NoParameters, Page, QueryRequest};
+use crate::extract::{Cursor, Id, NoParameters, Page, Paging, QueryRequest};
 use crate::problem::Problem;
 
 /// The routes.
 pub fn router() -> OpenApiRouter<App> {
     OpenApiRouter::default().routes(routes!(list)).routes(routes!(get))
-}
-
-/// Which page of a list.
-#[derive(Debug, Deserialize, IntoParams)]
-#[serde(deny_unknown_fields)]
-#[into_params(parameter_in = Query)]
-pub struct Paging {
-    /// Items on a page.
-    #[serde(default)]
-    #[param(value_type = Option<u32>, minimum = 1, maximum = 100, default = 20)]
-    pub(super) limit: Limit,
-    /// The `nextCursor` of the page before.
-    pub(super) cursor: Option<String>,
 }
 
 /// The organisations that the caller belongs to, the last joined first. The one that every account has from the

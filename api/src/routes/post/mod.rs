@@ -5,7 +5,7 @@ mod queries;
 mod tree;
 mod view;
 
-pub use queries::{ListComments, ListPosts, comments, get as post, list as posts};
+pub use queries::{ListPosts, comments, get as post, list as posts};
 
 use domain::comment::Comment;
 use domain::post::Post;

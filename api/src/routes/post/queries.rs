@@ -14,7 +14,7 @@ use super::view::{CommentView, PostView, comments as show_comments, posts as sho
 use crate::answer::QueryAnswer;
 use crate::app::App;
 use crate::error::not_found;
-use crate::extract::{Cursor, Id, Limit, NoParameters, Page, QueryRequest};
+use crate::extract::{Cursor, Id, Limit, NoParameters, Page, Paging, QueryRequest};
 use crate::problem::Problem;
 
 /// The routes.
@@ -83,28 +83,15 @@ pub async fn get(
     Ok(QueryAnswer::of_one(body, reached, version))
 }
 
-/// Which comments to list.
-#[derive(Debug, Deserialize, IntoParams)]
-#[serde(deny_unknown_fields)]
-#[into_params(parameter_in = Query)]
-pub struct ListComments {
-    /// Items on a page.
-    #[serde(default)]
-    #[param(value_type = Option<u32>, minimum = 1, maximum = 100, default = 20)]
-    pub limit: Limit,
-    /// The `nextCursor` of the page before.
-    pub cursor: Option<String>,
-}
-
 /// The comments on a post, the oldest first; `parentId` and `depth` make them a tree.
 #[utoipa::path(get, path = "/api/posts/{id}/comments", tag = "posts", operation_id = "listComments",
-    params(ListComments), responses((status = 200, body = Page<CommentView>)))]
+    params(Paging), responses((status = 200, body = Page<CommentView>)))]
 pub async fn comments(
     State(app): State<App>,
     Id(id): Id,
-    request: QueryRequest<ListComments>,
+    request: QueryRequest<Paging>,
 ) -> Result<QueryAnswer<Page<CommentView>>, Problem> {
-    let ListComments { limit, cursor } = &request.parameters;
+    let Paging { limit, cursor } = &request.parameters;
     let reader = request.caller.id();
     let cursors = Cursor::of(app.vault(), "comments", &id, reader);
     let after = cursor.as_ref().map(|cursor| cursors.open::<CommentCursor>(cursor)).transpose()?;
