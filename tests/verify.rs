@@ -191,5 +191,6 @@ async fn a_worker_verifies_by_itself_and_tells_what_it_finds() {
         metrics.body.as_str().unwrap().contains("capitune_projection_drift{projection=\"dossier\"} 1")
     })
     .await;
-    assert_eq!(left_behind(&node).await, 0);
+    // The other projections are still being verified.
+    eventually("nothing is left behind", async || left_behind(&node).await == 0).await;
 }
