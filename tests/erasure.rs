@@ -4,12 +4,14 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 use sqlx::{Connection, PgConnection};
+use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::support::client::Client;
 use crate::support::data_directory::DataDirectory;
+use crate::support::models::assert_models_are_the_fold;
 use crate::support::process::Process;
-use crate::support::{database_url, eventually, execute};
+use crate::support::{Node, database_url, eventually, execute};
 
 const PASSWORD: &str = "correct horse battery staple";
 
@@ -254,4 +256,40 @@ async fn an_erasure_by_two_admins_that_was_interrupted_is_finished_in_their_name
     eventually("it is finished", || async { ada.get("/api/users/me").await.status == 401 }).await;
     let events = auditor.at(&process.url()).get("/api/audit/events?type=AccountErased").await.expect(200);
     assert_eq!(events.body["items"][0]["metadata"]["actorId"], json!(second.user_id));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_is_erased_while_rows_lag_and_are_made_anew_is_in_none_of_them() {
+    let url = database_url().await;
+    let worker = Process::worker(&url).await;
+    let system = Process::api(&url, &["api"]).await;
+    let pro = system.admin().await.register_with_roles("Grace", &["applicant", "pro"]).await;
+    let Marked { mark, client, post, .. } = marked(&system.client(), &pro).await;
+    let kept = Uuid::now_v7().simple().to_string();
+    let comment = json!({ "body": kept });
+    pro.post(&format!("{post}/comments"), comment).await.expect(201);
+    // What they write last is applied after they were forgotten.
+    worker.signal("STOP");
+    client.post("/api/posts", json!({ "body": format!("L{mark}") })).await.expect(201);
+    client.put("/api/users/me", json!({ "name": format!("L{mark}") })).await.expect(200);
+    let node = Node::start(&url).await;
+    let rebuilding = tokio::spawn({
+        let node = node.clone();
+        async move {
+            let (stop, quiet) = (CancellationToken::new(), |_, _| {});
+            for name in ["post", "account", "dossier"] {
+                projections::rebuild(name, &node.store, &node.database, &stop, &quiet).await.unwrap();
+            }
+        }
+    });
+    let erased = client.delete("/api/users/me").await.expect(200);
+    client.delete("/api/users/me").await.expect(401);
+    rebuilding.await.unwrap();
+    worker.signal("CONT");
+    assert_models_are_the_fold(&node).await;
+    assert!(memchr::memmem::find(&dump(&url), mark.as_bytes()).is_none());
+    let path = format!("{post}/comments?minPosition={}", erased.position());
+    let comments = pro.get(&path).await.expect(200).body.to_string();
+    assert!(comments.contains(&kept) && !comments.contains(&mark), "{comments}");
+    assert!(![&system, &worker].iter().any(|process| process.output().contains(&mark)));
 }

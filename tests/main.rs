@@ -17,6 +17,7 @@ mod http;
 mod log;
 mod mail;
 mod monitoring;
+mod partitions;
 mod projections;
 mod quarantine;
 mod rebuild;

@@ -1,13 +1,14 @@
-//! A proxy in front of Postgres that loses what it is told to lose.
+//! A proxy in front of a server that loses, or holds up, what it is told to.
 
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::time::Duration;
 
 use tempfile::TempDir;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
-use tokio::net::{UnixListener, UnixStream};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, split};
+use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+use tokio::time::sleep;
 
 /// What the proxy does with the next message that calls `append_batch`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,10 +19,19 @@ pub enum Cut {
     Answer,
 }
 
-/// A unix-socket proxy; the servers of the tests listen on nothing else.
+/// Which of what goes through.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Way {
+    /// To the server.
+    Requests,
+    /// From the server.
+    Answers,
+}
+
+/// A proxy in front of a Postgres, which listens on a unix socket here, or of a nats-server.
 pub struct Proxy {
     // Holds the socket; removed with the proxy.
-    _directory: TempDir,
+    _directory: Option<TempDir>,
     plan: Arc<Plan>,
 }
 
@@ -30,11 +40,29 @@ struct Plan {
     requests_to_cut: AtomicU32,
     answers_to_cut: AtomicU32,
     refuse: AtomicBool,
+    hold_requests: AtomicBool,
+    hold_answers: AtomicBool,
     cuts_made: AtomicU32,
 }
 
+impl Plan {
+    fn held(&self, way: Way) -> &AtomicBool {
+        match way {
+            Way::Requests => &self.hold_requests,
+            Way::Answers => &self.hold_answers,
+        }
+    }
+
+    /// Waits as long as nothing goes through this way.
+    async fn pass(&self, way: Way) {
+        while self.held(way).load(Ordering::SeqCst) {
+            sleep(Duration::from_millis(5)).await;
+        }
+    }
+}
+
 impl Proxy {
-    /// Stands in front of the server at `url`.
+    /// Stands in front of the Postgres at `url`.
     pub async fn start(url: &str) -> (Self, String) {
         let mut parsed = reqwest::Url::parse(url).unwrap();
         let host = parsed.query_pairs().find(|(key, _)| key == "host").unwrap().1.into_owned();
@@ -55,7 +83,29 @@ impl Proxy {
                 }
             }
         });
-        (Self { _directory: directory, plan }, parsed.to_string())
+        (Self { _directory: Some(directory), plan }, parsed.to_string())
+    }
+
+    /// Stands in front of the nats-server at `url`.
+    pub async fn of_nats(url: &str) -> (Self, String) {
+        let server = url.strip_prefix("nats://").unwrap().to_owned();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let plan = Arc::new(Plan::default());
+        let accepted = plan.clone();
+        tokio::spawn(async move {
+            while let Ok((client, _)) = listener.accept().await {
+                if let Ok(server) = TcpStream::connect(&server).await {
+                    tokio::spawn(carry(client, server, accepted.clone()));
+                }
+            }
+        });
+        (Self { _directory: None, plan }, format!("nats://{address}"))
+    }
+
+    /// Whether what goes this way is held up; all of it arrives later.
+    pub fn hold(&self, way: Way, hold: bool) {
+        self.plan.held(way).store(hold, Ordering::SeqCst);
     }
 
     /// Cuts the connection at the next `times` appends.
@@ -77,9 +127,9 @@ impl Proxy {
     }
 }
 
-async fn carry(client: UnixStream, server: UnixStream, plan: Arc<Plan>) {
-    let (from_client, to_client) = client.into_split();
-    let (from_server, to_server) = server.into_split();
+async fn carry<S: AsyncRead + AsyncWrite>(client: S, server: S, plan: Arc<Plan>) {
+    let (from_client, to_client) = split(client);
+    let (from_server, to_server) = split(server);
     let lose_answer = Arc::new(AtomicBool::new(false));
     tokio::select! {
         () = carry_answers(from_server, to_client, plan.clone(), lose_answer.clone()) => {}
@@ -88,8 +138,8 @@ async fn carry(client: UnixStream, server: UnixStream, plan: Arc<Plan>) {
 }
 
 async fn carry_requests(
-    mut client: OwnedReadHalf,
-    mut server: OwnedWriteHalf,
+    mut client: impl AsyncRead + Unpin,
+    mut server: impl AsyncWrite + Unpin,
     plan: Arc<Plan>,
     lose_answer: Arc<AtomicBool>,
 ) {
@@ -109,6 +159,7 @@ async fn carry_requests(
                 lose_answer.store(true, Ordering::SeqCst);
             }
         }
+        plan.pass(Way::Requests).await;
         if server.write_all(message).await.is_err() {
             return;
         }
@@ -116,8 +167,8 @@ async fn carry_requests(
 }
 
 async fn carry_answers(
-    mut server: OwnedReadHalf,
-    mut client: OwnedWriteHalf,
+    mut server: impl AsyncRead + Unpin,
+    mut client: impl AsyncWrite + Unpin,
     plan: Arc<Plan>,
     lose_answer: Arc<AtomicBool>,
 ) {
@@ -127,6 +178,7 @@ async fn carry_answers(
             plan.cuts_made.fetch_add(1, Ordering::SeqCst);
             return;
         }
+        plan.pass(Way::Answers).await;
         if client.write_all(&buffer[..length]).await.is_err() {
             return;
         }
