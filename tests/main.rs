@@ -16,6 +16,7 @@ mod first_path;
 mod http;
 mod log;
 mod mail;
+mod migrations;
 mod monitoring;
 mod partitions;
 mod projections;

@@ -1,11 +1,13 @@
 //! Connections: pools with different promises, and the migrations.
 
+use std::collections::HashMap;
 use std::str::FromStr;
 use std::time::Duration;
 
 use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::postgres::{PgConnectOptions, PgConnection, PgPoolOptions};
 use sqlx::{ConnectOptions, Connection, Executor, PgPool};
+use tokio::time::sleep;
 
 use crate::StoreError;
 
@@ -17,6 +19,11 @@ const APPLICATION: &str = "capitune_app";
 /// Who reads the read models.
 const READER: &str = "capitune_reader";
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(2);
+/// How often the migrations are tried when a table that they change is in use, and how long others have it in between.
+const MIGRATION_ATTEMPTS: u32 = 60;
+const MIGRATION_PAUSE: Duration = Duration::from_secs(1);
+/// The SQLSTATE of a lock that was waited for in vain.
+const LOCK_NOT_AVAILABLE: &str = "55P03";
 
 /// The database, by its pools.
 #[derive(Clone)]
@@ -75,12 +82,27 @@ impl Database {
         self.owner.clone()
     }
 
-    /// Applies the migrations that are still to be applied, under a lock that other processes wait for.
+    /// Applies the migrations that are still to be applied, under a lock that other processes wait for. Whoever waits
+    /// for a table that is in use lets those behind it pass every now and then.
     ///
     /// # Errors
-    /// [`MigrateError`] when one fails or when an applied one was edited.
+    /// [`MigrateError`] when one fails, when an applied one was edited, or when a table is in use for minutes.
     pub async fn migrate(&self) -> Result<(), MigrateError> {
-        let mut connection = self.owner.connect().await?;
+        let mut attempt = 1;
+        loop {
+            match self.try_migrate().await {
+                Err(error) if attempt < MIGRATION_ATTEMPTS && is_lock_timeout(&error) => {
+                    tracing::warn!(attempt, "the migrations wait for a table that is in use");
+                    sleep(MIGRATION_PAUSE).await;
+                    attempt += 1;
+                }
+                result => return result,
+            }
+        }
+    }
+
+    async fn try_migrate(&self) -> Result<(), MigrateError> {
+        let mut connection = self.owner.clone().options([("lock_timeout", "2s")]).connect().await?;
         // Whoever may make no tables can work with those there are.
         if !is_up_to_date(&mut connection).await {
             MIGRATOR.run(&mut connection).await?;
@@ -90,11 +112,16 @@ impl Database {
     }
 }
 
-/// Whether exactly these migrations were applied.
+/// Whether these migrations were applied; a newer build, which this one works beside, may have applied more.
 async fn is_up_to_date(connection: &mut PgConnection) -> bool {
-    let applied = "select version, checksum from _sqlx_migrations where success order by version";
+    let applied = "select version, checksum from _sqlx_migrations where success";
     let applied: Result<Vec<(i64, Vec<u8>)>, _> = sqlx::query_as(applied).fetch_all(connection).await;
     let Ok(applied) = applied else { return false };
-    let known = MIGRATOR.iter().map(|migration| (migration.version, migration.checksum.as_ref()));
-    applied.iter().map(|(version, checksum)| (*version, checksum.as_slice())).eq(known)
+    let applied: HashMap<i64, Vec<u8>> = applied.into_iter().collect();
+    MIGRATOR.iter().all(|migration| applied.get(&migration.version).is_some_and(|sum| **sum == *migration.checksum))
+}
+
+fn is_lock_timeout(error: &MigrateError) -> bool {
+    let (MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _)) = error else { return false };
+    error.as_database_error().is_some_and(|error| error.code().as_deref() == Some(LOCK_NOT_AVAILABLE))
 }
