@@ -46,12 +46,15 @@ pub(crate) fn keep_swept(store: &Arc<Inner>) {
 }
 
 async fn sweep(writes: &PgPool) -> Result<(), StoreError> {
-    // Batch ids are UUIDv7: in their order they are as old as their time.
+    // Batch ids are UUIDv7: in their order they are as old as their time, by the clock of whoever made them up.
     let oldest = chrono::Utc::now() - BATCHES_KEPT;
     let oldest = Timestamp::from_unix(NoContext, oldest.timestamp().cast_unsigned(), 0);
     let batches = "delete from appended_batches where batch_id in (
-                       select batch_id from appended_batches where batch_id < $1 order by batch_id limit $2)";
-    while sqlx::query(batches).bind(Uuid::new_v7(oldest)).bind(CHUNK).execute(writes).await?.rows_affected() > 0 {}
+                       select batch_id from appended_batches
+                       where batch_id < $1 and recorded_at < clock_timestamp() - make_interval(secs => $2)
+                       order by batch_id limit $3)";
+    let (oldest, kept) = (Uuid::new_v7(oldest), BATCHES_KEPT.as_secs_f64());
+    while sqlx::query(batches).bind(oldest).bind(kept).bind(CHUNK).execute(writes).await?.rows_affected() > 0 {}
     let answers = "delete from idempotency_records where (scope, key) in (
                        select scope, key from idempotency_records
                        where recorded_at < clock_timestamp() - make_interval(secs => $1) order by recorded_at limit $2)";
