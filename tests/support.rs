@@ -14,8 +14,10 @@ pub mod proxy;
 pub mod s3;
 pub mod smtp;
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
@@ -27,8 +29,8 @@ use domain::dossier::{Dossier, DossierCommand};
 use domain::{Actor, Role};
 use event_store::{Database, EventStore, IdempotencyKey, MasterKey};
 use projections::Models;
-use sqlx::{Connection, PgConnection};
-use tokio::sync::OnceCell;
+use sqlx::{Connection, Executor, PgConnection};
+use tokio::sync::{OnceCell, mpsc};
 use tokio::time::Instant;
 use uuid::Uuid;
 
@@ -59,6 +61,7 @@ pub async fn servers() -> &'static Servers {
                         nats_url: embedded.nats_url().to_owned(),
                     };
                     make_template(&servers.database_url).await;
+                    tokio::spawn(drop_databases(servers.database_url.clone()));
                     let _ = ready.send(servers);
                     embedded.exited().await;
                 });
@@ -115,8 +118,45 @@ pub async fn execute(url: &str, statement: &str) {
     connection.close().await.unwrap();
 }
 
-/// A fresh, migrated database.
+/// Whose test has ended.
+static LEFT: OnceLock<mpsc::UnboundedSender<String>> = OnceLock::new();
+
+/// The databases of the test that runs on this thread.
+#[derive(Default)]
+struct Databases(RefCell<Vec<String>>);
+
+impl Drop for Databases {
+    fn drop(&mut self) {
+        for name in self.0.take() {
+            let _ = LEFT.get().map(|left| left.send(name));
+        }
+    }
+}
+
+thread_local! {
+    static DATABASES: Databases = Databases::default();
+}
+
+/// Drops the databases of tests that have ended: all of them together would fill small disks.
+async fn drop_databases(url: String) {
+    let (sender, mut left) = mpsc::unbounded_channel();
+    LEFT.set(sender).unwrap();
+    let mut connection = PgConnection::connect(&url).await.unwrap();
+    while let Some(name) = left.recv().await {
+        let _ = connection.execute(format!("drop database {name} with (force)").as_str()).await;
+    }
+}
+
+/// A fresh, migrated database, for as long as the test runs.
 pub async fn database_url() -> String {
+    let url = kept_database_url().await;
+    let name = url.split('?').next().unwrap().rsplit('/').next().unwrap().to_owned();
+    DATABASES.with(|databases| databases.0.borrow_mut().push(name));
+    url
+}
+
+/// The same for as long as any test runs.
+pub async fn kept_database_url() -> String {
     static NUMBER: AtomicU32 = AtomicU32::new(0);
     let name = format!("test_{}", NUMBER.fetch_add(1, Ordering::Relaxed));
     let base = &servers().await.database_url;

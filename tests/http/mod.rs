@@ -54,7 +54,7 @@ use tokio::sync::OnceCell;
 
 use crate::support::client::{Answer, Client};
 use crate::support::process::Process;
-use crate::support::{database_url, execute, servers};
+use crate::support::{database_url, execute, kept_database_url, servers};
 
 /// How long any one answer may take.
 pub const SOON: Duration = Duration::from_secs(20);
@@ -73,7 +73,7 @@ pub async fn system() -> &'static System {
     static SYSTEM: OnceCell<System> = OnceCell::const_new();
     SYSTEM
         .get_or_init(|| async {
-            let database_url = database_url().await;
+            let database_url = kept_database_url().await;
             let process = Process::api(&database_url, &[]).await;
             let admin = process.admin().await;
             let guard = end_with_us(process.id());

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use api::embedded::Attached;
 use event_store::MasterKey;
+use rustix::process::{Pid, Signal, kill_process};
 
 use super::process::Process;
 use super::{Node, PATIENCE, eventually};
@@ -57,20 +58,21 @@ impl DataDirectory {
     }
 
     /// The processes that work in it.
-    pub fn processes(&self) -> Vec<u32> {
+    pub fn processes(&self) -> Vec<i32> {
         let processes = std::fs::read_dir("/proc").unwrap().flatten();
-        let works_here = |process: &PathBuf| {
-            std::fs::read_link(process.join("cwd")).is_ok_and(|directory| directory.starts_with(&self.0))
-        };
-        let ids = processes.filter(|entry| works_here(&entry.path()));
-        ids.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect()
+        let ids = processes.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+        ids.filter(|id| self.is_home_of(*id)).collect()
+    }
+
+    fn is_home_of(&self, id: i32) -> bool {
+        std::fs::read_link(format!("/proc/{id}/cwd")).is_ok_and(|directory| directory.starts_with(&self.0))
     }
 
     /// Kills everything that works in it.
     pub fn kill_processes(&self) {
-        for id in self.processes() {
-            // It may have ended meanwhile.
-            let _ = Command::new("kill").arg("-KILL").arg(id.to_string()).output();
+        // One may have ended meanwhile, and its number may be that of a stranger.
+        for id in self.processes().into_iter().filter(|id| self.is_home_of(*id)) {
+            let _ = kill_process(Pid::from_raw(id).unwrap(), Signal::KILL);
         }
     }
 
