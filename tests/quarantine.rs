@@ -85,8 +85,13 @@ async fn an_event_that_fails_holds_back_its_own_dossier_and_says_so_until_it_is_
     let retry = format!("/api/admin/projections/dossier/failures/{}/retry", failure["id"].as_str().unwrap());
     let again = admin.post(&retry, json!({})).await.expect(200);
     assert_eq!((&again.body["released"], &again.body["failure"]["attempts"]), (&json!(false), &json!(2)));
+    let alone =
+        format!("/api/admin/projections/dossier/aggregates/{}/rebuild", failure["aggregateId"].as_str().unwrap());
+    admin.post(&alone, json!({})).await.expect_problem(409, "aggregate.held");
     mend_the_read_model(&url).await;
+    admin.post(&alone, json!({})).await.expect_problem(409, "aggregate.held");
     assert_eq!(admin.post(&retry, json!({})).await.expect(200).body["released"], true);
+    assert_eq!(admin.post(&alone, json!({})).await.expect(200).body["changed"], 0);
     let whole = ada.get(&format!("{broken}?minPosition={behind}")).await.expect(200);
     assert_eq!((&whole.body["title"], &whole.body["category"]), (&json!("broken"), &json!("studies")));
     assert_eq!(whole.body["version"], 3);

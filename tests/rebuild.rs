@@ -8,10 +8,12 @@ use projections::{RebuildError, rebuild};
 use serde_json::json;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
 
 use crate::support::client::Client;
 use crate::support::data_directory::run;
 use crate::support::models::{assert_models_are_as_made_anew, assert_models_are_the_fold, caught_up};
+use crate::support::people::People;
 use crate::support::process::Process;
 use crate::support::{Node, database_url, eventually, execute};
 
@@ -325,5 +327,61 @@ async fn rows_made_anew_are_the_rows_that_were_kept_up_to_date() {
     let discarded = applicant.create_dossier("A mistake").await;
     applicant.delete(&format!("/api/dossiers/{}", discarded.id())).await.expect(200);
     let node = Node::start(&url).await;
+    assert_models_are_as_made_anew(&node).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_rows_of_one_aggregate_are_made_anew_among_people_at_work() {
+    let url = database_url().await;
+    let system = Process::api(&url, &[]).await;
+    let _other = Process::api(&url, &[]).await;
+    let (admin, ada) = (system.admin().await, system.client().register("Ada").await);
+    let (one, two) = (ada.create_dossier("One").await.id(), ada.create_dossier("Two").await.id());
+    let post = ada.post("/api/posts", json!({ "body": "A post" })).await.expect(201).id();
+    let comment = ada.post(&format!("/api/posts/{post}/comments"), json!({ "body": "A comment" })).await.expect(201);
+    ada.post(&format!("/api/posts/{post}/like"), json!({})).await.expect(200);
+    let node = Node::start(&url).await;
+    caught_up(&node).await;
+    let people = People::begin(&[system.url()], 3).await;
+    people.work_on(20).await;
+    execute(
+        &url,
+        &format!(
+            "update dossier.dossiers set title = 'wrong' where id in ('{one}', '{two}');
+             update post.comments set body = null where id = '{}';
+             insert into post.likes (post_id, user_id, at) values ('{post}', gen_random_uuid(), now());
+             update post.posts set likes = 7 where id = '{post}'",
+            comment.id()
+        ),
+    )
+    .await;
+    let rebuild = async |projection: &str, id: Uuid| {
+        admin.post(&format!("/api/admin/projections/{projection}/aggregates/{id}/rebuild"), json!({})).await
+    };
+    let remade = rebuild("dossier", one).await.expect(200).body;
+    assert_eq!((&remade["rows"], &remade["changed"]), (&json!(1), &json!(1)));
+    let titles = "select string_agg(title, ', ' order by title) from dossier.dossiers where id in ";
+    assert_eq!(node.ask::<String>(&format!("{titles} ('{one}', '{two}')")).await, "One, wrong");
+    assert_eq!(rebuild("post", post).await.expect(200).body["changed"], 3);
+    execute(&url, &format!("delete from dossier.dossiers where id = '{two}'")).await;
+    assert_eq!(rebuild("dossier", two).await.expect(200).body["changed"], 1);
+    // Nothing is wrong any more, however often it is done, and whatever goes on meanwhile.
+    for _ in 0..3 {
+        people.work_on(20).await;
+        for (projection, id) in [("dossier", one), ("post", post), ("past", one), ("analytics", two)] {
+            assert_eq!(rebuild(projection, id).await.expect(200).body["changed"], 0, "{projection}");
+        }
+    }
+    let busiest =
+        "select aggregate_id::uuid from events where aggregate_type = 'dossier' order by position desc limit 1";
+    for _ in 0..5 {
+        let busiest = node.ask::<Uuid>(busiest).await;
+        assert_eq!(rebuild("dossier", busiest).await.expect(200).body["changed"], 0);
+    }
+    rebuild("nothing", one).await.expect_problem(404, "projection.not_found");
+    rebuild("dossier", Uuid::now_v7()).await.expect_problem(404, "aggregate.not_found");
+    let accesses = admin.get("/api/users/me/accesses?limit=100").await.expect(200).body.to_string();
+    assert!(accesses.contains("rebuildAggregate"), "{accesses}");
+    people.finish().await;
     assert_models_are_as_made_anew(&node).await;
 }

@@ -40,10 +40,10 @@ pub use positions::{CHECKPOINTS, Lagging, Reached, ReadError, ReadPositions, Sco
 pub use projection::{Applying, Projection, Recorded};
 pub use rebuild::verify::Verified;
 pub use rebuild::{
-    Drift, DriftKind, Progress, RebuildError, RebuildState, Rebuilt, Retired, cancel_rebuild, rebuilds,
+    Drift, DriftKind, Progress, RebuildError, RebuildState, Rebuilt, Remade, Retired, cancel_rebuild, rebuilds,
     request_rebuild, retired,
 };
-pub use registry::{NAMES, Projections, rebuild, release, roll_back, verify};
+pub use registry::{NAMES, Projections, rebuild, rebuild_aggregate, release, roll_back, verify};
 pub use relay::{Relay, RelayStatus};
 pub use status::{ProjectionStatus, Verification, status, verifications};
 

@@ -19,7 +19,7 @@ use crate::positions::ReadPositions;
 use crate::post::Posts;
 use crate::projection::Definition;
 use crate::rebuild::verify::{Extent, Verified};
-use crate::rebuild::{self, Progress, RebuildError, Rebuilt};
+use crate::rebuild::{self, Progress, RebuildError, Rebuilt, Remade};
 use crate::runtime::{self, Worker};
 use crate::status;
 use crate::subscription::Feed;
@@ -124,6 +124,23 @@ pub async fn rebuild(
 ) -> Result<Rebuilt, RebuildError> {
     let definition = definition(name).ok_or(RebuildError::Unknown)?;
     rebuild::run(definition, store, database, cancel, progress).await
+}
+
+/// Makes the rows of one aggregate anew, with those of all that shares its partition key: the comments of a post. Rows
+/// that add up several aggregates stay as they are.
+///
+/// # Errors
+/// [`RebuildError`]: the rows of before stand.
+pub async fn rebuild_aggregate(
+    name: &str,
+    aggregate: Uuid,
+    store: &EventStore,
+    database: &Database,
+    cancel: &CancellationToken,
+    progress: &Progress,
+) -> Result<Remade, RebuildError> {
+    let definition = definition(name).ok_or(RebuildError::Unknown)?;
+    rebuild::aggregate::run(definition, aggregate, store, database, cancel, progress).await
 }
 
 /// Compares the live rows of the projection of that name with what the log makes of them.

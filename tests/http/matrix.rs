@@ -28,7 +28,7 @@ use On::*;
 
 /// `+` done, or refused for another reason than who asks; `F` forbidden (403); `-` hidden (404). The last column is its
 /// owner, an applicant; `.` where there is none.
-const MATRIX: [(&str, &str, On, &str, char); 89] = [
+const MATRIX: [(&str, &str, On, &str, char); 90] = [
     ("GET", "/api/dossiers", Nothing, "+++++++", '.'),
     ("POST", "/api/dossiers", Nothing, "+++++++", '.'),
     ("GET", "/api/dossiers/{id}", Dossier, "-++---+", '+'),
@@ -114,6 +114,7 @@ const MATRIX: [(&str, &str, On, &str, char); 89] = [
     ("GET", "/api/admin/projections", Nothing, "FFFFFF+", '.'),
     ("POST", "/api/admin/projections/{name}/rebuild", Nothing, "FFFFFF+", '.'),
     ("DELETE", "/api/admin/projections/{name}/rebuild", Nothing, "FFFFFF+", '.'),
+    ("POST", "/api/admin/projections/{name}/aggregates/{id}/rebuild", Nothing, "FFFFFF+", '.'),
     ("POST", "/api/admin/projections/{name}/rollback", Nothing, "FFFFFF+", '.'),
     ("GET", "/api/admin/projections/{name}/failures", Nothing, "FFFFFF+", '.'),
     ("POST", "/api/admin/projections/{name}/failures/{id}/retry", Nothing, "FFFFFF+", '.'),
@@ -121,7 +122,8 @@ const MATRIX: [(&str, &str, On, &str, char); 89] = [
 ];
 
 /// Codes of what is missing within something that the caller may see.
-const MISSING_WITHIN: [&str; 7] = [
+const MISSING_WITHIN: [&str; 8] = [
+    "aggregate.not_found",
     "avatar.not_found",
     "break_glass.not_found",
     "export.not_found",

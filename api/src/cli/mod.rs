@@ -58,6 +58,9 @@ enum Command {
     Rebuild {
         /// The projection's name
         name: String,
+        /// The rows of this aggregate alone, with those of all that shares its partition key
+        #[arg(long, value_name = "ID")]
+        aggregate: Option<Uuid>,
     },
     /// Put the rows that the last rebuild replaced back in their place, within a day of it
     Rollback {
@@ -126,7 +129,8 @@ async fn execute(arguments: Arguments) -> Result<(), CliError> {
         Some(Command::Relay) => serve(Servers::Attached, Roles::relay()).await,
         Some(Command::Worker { projections }) => serve(Servers::Attached, Roles::worker(&projections)?).await,
         Some(Command::Migrate) => migrate(&configured()?).await,
-        Some(Command::Rebuild { name }) => rebuild::run(&configured()?, &name).await,
+        Some(Command::Rebuild { name, aggregate: None }) => rebuild::run(&configured()?, &name).await,
+        Some(Command::Rebuild { name, aggregate: Some(id) }) => rebuild::aggregate(&configured()?, &name, id).await,
         Some(Command::Rollback { name }) => rebuild::roll_back(&configured()?, &name).await,
         Some(Command::Verify { names }) => verify::run(&configured()?, &names).await,
         Some(Command::Rewrap) => rewrap::run(&configured()?).await,

@@ -1,7 +1,8 @@
 //! `capitune rebuild` and `capitune rollback`: a projection from the log, with a progress bar, and back again.
 
 use event_store::StoreError;
-use projections::RebuildError;
+use projections::{RebuildError, Remade};
+use uuid::Uuid;
 
 use super::connection::{Connection, Servers};
 use super::progress::{bar, shown_on, until_interrupted};
@@ -26,6 +27,23 @@ pub async fn run(config: &Config, name: &str) -> Result<(), CliError> {
     }
     let rebuilt = rebuilt?;
     println!("{name} was rebuilt up to position {}.", rebuilt.position);
+    Ok(())
+}
+
+/// Makes the rows of one aggregate anew. Ctrl-C leaves the old ones as they are.
+///
+/// # Errors
+/// [`CliError`] when the new rows did not take their place.
+pub async fn aggregate(config: &Config, name: &str, id: Uuid) -> Result<(), CliError> {
+    Roles::worker(&[name.to_owned()])?;
+    let connection = Connection::open(config, Servers::Attached).await?;
+    let store = connection.store(config).await?;
+    let (cancel, bar) = (until_interrupted(), bar("events").with_message(name.to_owned()));
+    let progress = shown_on(&bar);
+    let remade = projections::rebuild_aggregate(name, id, &store, &connection.database, &cancel, &progress).await;
+    bar.finish_and_clear();
+    let Remade { position, rows, changed } = remade?;
+    println!("{rows} rows of {name} were made anew as of position {position}; {changed} were not what the log says.");
     Ok(())
 }
 

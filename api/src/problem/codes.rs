@@ -83,6 +83,7 @@ codes! {
     PROJECTION_NOT_FOUND 404 "projection.not_found" "There is no such projection" "Cette projection n'existe pas"
     BREAK_GLASS_NOT_FOUND 404 "break_glass.not_found" "There is no such request" "Cette demande n'existe pas"
     EXPORT_NOT_FOUND 404 "export.not_found" "There is no such export" "Cet export n'existe pas"
+    AGGREGATE_NOT_FOUND 404 "aggregate.not_found" "There is no such aggregate" "Cet agrégat n'existe pas"
     FAILURE_NOT_FOUND 404 "failure.not_found" "There is no such failure, or not any more" "Cet échec n'existe pas, ou plus"
     READ_MODEL_NOT_FOUND 404 "read_model.not_found" "There is no such read model" "Ce modèle de lecture n'existe pas"
 
@@ -94,6 +95,7 @@ codes! {
     EXPORT_NOT_FINISHED 409 "export.not_finished" "The export is not finished" "L'export n'est pas terminé"
     REBUILD_NOT_RUNNING 409 "rebuild.not_running" "No rebuild is under way" "Aucune reconstruction n'est en cours"
     REBUILD_RUNNING 409 "rebuild.running" "A rebuild or verification is under way" "Une reconstruction ou une vérification est en cours"
+    AGGREGATE_HELD 409 "aggregate.held" "An event of the aggregate cannot be applied: retry or skip it first" "Un événement de l'agrégat ne peut pas être appliqué : réessayez-le ou omettez-le d'abord"
     NOTHING_RETIRED 409 "rebuild.nothing_retired" "No earlier rows are kept" "Aucune ligne précédente n'est gardée"
     RETIRED_OTHER_VERSION 409 "rebuild.other_version" "The earlier rows are of another version" "Les lignes précédentes sont d'une autre version"
     COMMAND_REFUSED 409 "command.refused" "The command is refused" "La commande est refusée"

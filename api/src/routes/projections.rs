@@ -8,7 +8,7 @@ use axum::response::{IntoResponse, Response};
 use chrono::{DateTime, Utc};
 use domain::Action;
 use event_store::StreamId;
-use projections::{NAMES, ProjectionStatus, RebuildError, RebuildState, Retired, Verification};
+use projections::{NAMES, ProjectionStatus, RebuildError, RebuildState, Remade, Retired, Verification};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use utoipa::ToSchema;
@@ -19,7 +19,7 @@ use uuid::Uuid;
 use crate::accesses::{Access, AccessAction};
 use crate::answer::{QueryAnswer, json, mark_replayed};
 use crate::app::App;
-use crate::extract::{CommandRequest, NoBody, NoParameters, Order, Page, QueryRequest};
+use crate::extract::{CommandRequest, Id, NoBody, NoParameters, Order, Page, QueryRequest};
 use crate::problem::{Problem, codes};
 
 /// The routes.
@@ -27,6 +27,7 @@ pub fn router() -> OpenApiRouter<App> {
     OpenApiRouter::default()
         .routes(routes!(list_projections))
         .routes(routes!(rebuild, cancel))
+        .routes(routes!(rebuild_aggregate))
         .routes(routes!(roll_back))
 }
 
@@ -207,6 +208,39 @@ async fn accepted(app: &App, name: &str, replayed: bool) -> Result<Response, Pro
     Ok(response)
 }
 
+/// Rows that were made anew.
+#[derive(Serialize, ToSchema)]
+struct RemadeView {
+    /// The position that they stand at.
+    position: u64,
+    /// How many there are.
+    rows: u64,
+    /// How many of those before were not what the log says, or missing, or too many.
+    changed: u64,
+}
+
+/// Make the rows of one aggregate anew, with those of all that shares its partition key: the comments of a post. Where the
+/// log is too long for a request, `capitune rebuild NAME --aggregate ID` does the same.
+#[utoipa::path(post, path = "/api/admin/projections/{name}/aggregates/{id}/rebuild", tag = "admin",
+    operation_id = "rebuildAggregate", params(("name" = String, Path, description = "The projection's name.")),
+    responses((status = 200, body = RemadeView)))]
+async fn rebuild_aggregate(
+    State(app): State<App>,
+    Id(id): Id,
+    Path(Named { name }): Path<Named>,
+    CommandRequest { order, .. }: CommandRequest<NoBody>,
+) -> Result<Response, Problem> {
+    order.caller.may(Action::ManageProjections)?;
+    let name = known(&name)?;
+    let access = Access::new(AccessAction::Operate, order.info()).by(order.caller.id());
+    let did = json!({ "projection": name, "did": "rebuildAggregate", "aggregate": id });
+    app.accesses().record(access.with(did)).await?;
+    // Doing it again does the same: a key has nothing to keep apart.
+    let remade = projections::rebuild_aggregate(name, id, app.store(), app.database(), app.stop(), &|_, _| {}).await?;
+    let Remade { position, rows, changed } = remade;
+    Ok(json(&RemadeView { position, rows, changed }).into_response())
+}
+
 /// Where rows were put back.
 #[derive(Serialize, ToSchema)]
 struct RolledBack {
@@ -266,8 +300,10 @@ impl From<RebuildError> for Problem {
                 ),
             ),
             RebuildError::Running => Self::new(&codes::REBUILD_RUNNING),
+            RebuildError::UnknownAggregate => Self::new(&codes::AGGREGATE_NOT_FOUND),
+            RebuildError::Held => Self::new(&codes::AGGREGATE_HELD),
             error => {
-                tracing::error!(%error, "rows could not be put back");
+                tracing::error!(%error, "rows could not be put in place");
                 Self::new(&codes::STORE_UNAVAILABLE).with_retry_after(1)
             }
         }

@@ -6,6 +6,7 @@ use domain::EventEnvelope;
 use event_store::EventStore;
 use sqlx::{Connection, PgConnection};
 use tokio::sync::mpsc;
+use uuid::Uuid;
 
 use super::{Progress, RebuildError, state};
 use crate::error::ProjectionError;
@@ -23,30 +24,39 @@ pub(super) const LAST_STEP: u32 = 1_000;
 /// How many events of the log a sample has, about.
 const SAMPLED: u64 = 20_000;
 
-/// Which partition keys are folded: one in so many.
+/// Which partition keys are folded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Sample {
-    one_in: u64,
-    offset: u64,
+pub(super) enum Sample {
+    /// All of them.
+    Whole,
+    /// One in so many.
+    OneIn { many: u64, offset: u64 },
+    /// This one.
+    Key(Uuid),
 }
 
 impl Sample {
-    /// All of them.
-    pub(super) const WHOLE: Self = Self { one_in: 1, offset: 0 };
-
     /// About so many that folding them takes seconds, of a log of this length; all of them when it is short.
     pub(super) fn of(length: u64) -> Self {
-        let one_in = length.div_ceil(SAMPLED).max(1);
-        Self { one_in, offset: rand::random_range(0..one_in) }
+        match length.div_ceil(SAMPLED) {
+            0 | 1 => Self::Whole,
+            many => Self::OneIn { many, offset: rand::random_range(0..many) },
+        }
     }
 
     pub(super) fn is_whole(self) -> bool {
-        self.one_in == 1
+        self == Self::Whole
     }
 
     fn has(self, event: &EventEnvelope) -> bool {
-        // What has no key is nobody's, and fails as such.
-        self.is_whole() || event.partition_key().is_ok_and(|key| key.as_u128() as u64 % self.one_in == self.offset)
+        match self {
+            // What has no key is nobody's, and fails as such.
+            Self::Whole => true,
+            Self::OneIn { many, offset } => {
+                event.partition_key().is_ok_and(|key| key.as_u128() as u64 % many == offset)
+            }
+            Self::Key(one) => event.partition_key().is_ok_and(|key| key == one),
+        }
     }
 }
 
@@ -73,7 +83,7 @@ impl<'a> Filling<'a> {
     /// Tables of this projection.
     pub(super) fn new(definition: &'static Definition, store: &'a EventStore, progress: &'a Progress) -> Self {
         let quarantine = Quarantine::default();
-        Self { definition, store, progress, sample: Sample::WHOLE, chunk: CHUNK, quarantine, record: None }
+        Self { definition, store, progress, sample: Sample::Whole, chunk: CHUNK, quarantine, record: None }
     }
 
     /// With a sample of the log, in small batches.
@@ -125,6 +135,11 @@ impl<'a> Filling<'a> {
         }
         transaction.commit().await?;
         Ok(to)
+    }
+
+    /// Whether something could not be applied.
+    pub(super) fn holds_back(&self) -> bool {
+        !self.quarantine.is_empty()
     }
 
     /// Up to `limit` positions after one.

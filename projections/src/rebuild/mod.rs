@@ -1,6 +1,7 @@
 //! Rebuilding a projection without stopping its readers: a shadow of its schema is filled from the log in bulk, is
 //! checked against a second fold, and takes the place of the live rows in one transaction. Those are kept for a while.
 
+pub(crate) mod aggregate;
 mod compare;
 mod filling;
 mod retired;
@@ -21,6 +22,7 @@ use crate::error::ProjectionError;
 use crate::projection::Definition;
 use crate::quarantine::Quarantine;
 use crate::runtime::options_in;
+pub use aggregate::Remade;
 use compare::compare;
 pub use compare::{Drift, DriftKind};
 use filling::{Filling, LAST_STEP, Sample};
@@ -59,6 +61,12 @@ pub enum RebuildError {
     /// The new rows are not what a second fold makes of the log; the old rows stand.
     #[error("{0} of the new rows are not what a second fold of the log says, the first of them {1}")]
     Drifted(u64, String),
+    /// No event of such an aggregate was recorded.
+    #[error("there is no such aggregate")]
+    UnknownAggregate,
+    /// An event of the aggregate cannot be applied: it is to be retried or skipped.
+    #[error("an event of the aggregate cannot be applied")]
+    Held,
     /// There are no earlier rows to go back to.
     #[error("no earlier rows are kept")]
     NothingRetired,

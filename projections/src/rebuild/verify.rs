@@ -72,7 +72,7 @@ async fn verify(
     shadow.create(&mut making).await?;
     let mut comparing = database.owner_options().options([("statement_timeout", "0")]).connect().await?;
     let sample = match extent {
-        Extent::Whole => Sample::WHOLE,
+        Extent::Whole => Sample::Whole,
         Extent::Sampled => Sample::of(filling.store.head().await?),
     };
     // What cannot be applied is missing here as it is missing there.
