@@ -133,6 +133,48 @@ pub(crate) async fn advance(
     if moved == group.len() as u64 { Ok(()) } else { Err(ProjectionError::Fenced) }
 }
 
+/// Makes a partition stand still until the transaction ends, and says where.
+///
+/// # Errors
+/// [`ProjectionError::Failed`] when its rows are not this build's to change.
+pub(crate) async fn stand_still(
+    connection: &mut PgConnection,
+    identity: Identity,
+    partition: i32,
+) -> Result<u64, ProjectionError> {
+    let position: Option<i64> = sqlx::query_scalar(
+        "select position from public.checkpoints
+         where projection = $1 and partition = $2 and version = $3 and log_id = $4 and generation = $5 for update",
+    )
+    .bind(identity.name)
+    .bind(partition)
+    .bind(identity.version)
+    .bind(identity.log.id)
+    .bind(identity.log.generation)
+    .fetch_optional(connection)
+    .await?;
+    let foreign = || ProjectionError::Failed("the rows are of another version, or of another log".to_owned());
+    position.map(i64::cast_unsigned).ok_or_else(foreign)
+}
+
+/// Tells whoever carries the partition on that its rows, and what it holds back, are not what they were.
+pub(crate) async fn changed(
+    connection: &mut PgConnection,
+    projection: &str,
+    partition: i32,
+) -> Result<(), sqlx::Error> {
+    sqlx::query(
+        "update public.checkpoints c set epoch = c.epoch + 1, held_from = (
+             select min(position) from public.projection_failures f where f.projection = $1 and f.partition = $2)
+         where c.projection = $1 and c.partition = $2",
+    )
+    .bind(projection)
+    .bind(partition)
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
 /// Records why the partitions of `group` stopped; of all of them when it was none in particular.
 pub(crate) async fn fail(
     connection: &mut PgConnection,

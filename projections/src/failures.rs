@@ -11,6 +11,7 @@ use tokio::time::sleep;
 use uuid::Uuid;
 
 use crate::backoff::Backoff;
+use crate::checkpoint::{self, Identity};
 use crate::error::ProjectionError;
 use crate::projection::Definition;
 use crate::quarantine::{Quarantine, apply_around};
@@ -168,9 +169,8 @@ async fn attempt(
     // Most of it before the partition stands still.
     held.read(definition, store, key, (first.cast_unsigned(), reached.cast_unsigned())).await?;
     let mut transaction = connection.begin().await?;
-    let lock = "select position from public.checkpoints where projection = $1 and partition = $2 for update";
-    let lock = sqlx::query_scalar::<_, i64>(lock).bind(definition.name).bind(partition);
-    let reached = lock.fetch_one(&mut *transaction).await?.cast_unsigned();
+    let identity = Identity::of(definition, store);
+    let reached = checkpoint::stand_still(&mut transaction, identity, partition).await?;
     let still = "select exists (select from public.projection_failures where id = $1 and position = $2)";
     if !sqlx::query_scalar(still).bind(id).bind(first).fetch_one(&mut *transaction).await? {
         return Err(ReleaseError::Unknown);
@@ -186,16 +186,7 @@ async fn attempt(
         return Err(ProjectionError::Failed(stop.reason).into());
     }
     let left = settle(&mut transaction, id, quarantine).await?;
-    // Whoever carries the partition on still holds back what was released: a new epoch tells them.
-    sqlx::query(
-        "update public.checkpoints c set epoch = c.epoch + 1, held_from = (
-             select min(position) from public.projection_failures f where f.projection = $1 and f.partition = $2)
-         where c.projection = $1 and c.partition = $2",
-    )
-    .bind(definition.name)
-    .bind(partition)
-    .execute(&mut *transaction)
-    .await?;
+    checkpoint::changed(&mut transaction, definition.name, partition).await?;
     sqlx::query("set local synchronous_commit = on").execute(&mut *transaction).await?;
     transaction.commit().await?;
     Ok(left)

@@ -236,8 +236,11 @@ async fn rebuild_aggregate(
     let did = json!({ "projection": name, "did": "rebuildAggregate", "aggregate": id });
     app.accesses().record(access.with(did)).await?;
     // Doing it again does the same: a key has nothing to keep apart.
-    let remade = projections::rebuild_aggregate(name, id, app.store(), app.database(), app.stop(), &|_, _| {}).await?;
-    let Remade { position, rows, changed } = remade;
+    // A request that is given up leaves no half of it behind.
+    let remaking = tokio::spawn(async move {
+        projections::rebuild_aggregate(name, id, app.store(), app.database(), app.stop(), &|_, _| {}).await
+    });
+    let Remade { position, rows, changed } = remaking.await.map_err(|_| Problem::new(&codes::INTERNAL))??;
     Ok(json(&RemadeView { position, rows, changed }).into_response())
 }
 

@@ -9,9 +9,11 @@ use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use super::filling::{Filling, LAST_STEP, Sample};
+use super::filling::{Filling, LAST_STEP};
 use super::shadow::{Shadow, drop_schema};
+use super::tables::{TYPES, Table, tables};
 use super::{Progress, RebuildError, clear, lock, unlock};
+use crate::checkpoint::{self, Identity};
 use crate::error::ProjectionError;
 use crate::positions::partition_of;
 use crate::projection::Definition;
@@ -43,7 +45,7 @@ pub(crate) async fn run(
 ) -> Result<Remade, RebuildError> {
     let mut lock = lock(definition, database).await?;
     let shadow = Shadow::named(definition.schema, "remade");
-    let filling = Filling::new(definition, store, progress).of(Sample::Key(key));
+    let filling = Filling::new(definition, store, progress).of_key(key);
     let remaking = remake(filling, key, database, &shadow);
     let result = cancel.run_until_cancelled(remaking).await.unwrap_or(Err(RebuildError::Cancelled));
     clear(definition, &mut lock, &shadow).await;
@@ -63,7 +65,8 @@ async fn remake(
     shadow.finish(&mut owner).await?;
     let mut connection = options_in(database.connect_options(), &shadow.name).connect().await?;
     // Whatever is under its key builds on it, and came later.
-    let first: Option<i64> = sqlx::query_scalar(FIRST_EVENT).bind(key.to_string()).fetch_one(&mut connection).await?;
+    let first = format!("{TYPES} {FIRST_EVENT}");
+    let first: Option<i64> = sqlx::query_scalar(&first).bind(key.to_string()).fetch_one(&mut connection).await?;
     let mut reached = first.ok_or(RebuildError::UnknownAggregate)?.cast_unsigned() - 1;
     let partition = partition_of(key, filling.definition.partitions);
     for _ in 0..ATTEMPTS {
@@ -86,14 +89,8 @@ async fn remake(
     Err(StoreError::Unavailable("the rows that were made could not be put in place".to_owned()).into())
 }
 
-/// The first event of an aggregate, whatever its type. Types are few, and found one after the other.
+/// The first event of an aggregate, whatever its type.
 const FIRST_EVENT: &str = "
-    with recursive types as (
-        select (select aggregate_type from public.events order by aggregate_type limit 1) as name
-        union all
-        select (select aggregate_type from public.events e where e.aggregate_type > types.name
-                order by aggregate_type limit 1)
-        from types where types.name is not null)
     select min(e.position) from types, lateral (
         select position from public.events
         where aggregate_type = types.name and aggregate_id = $1 order by sequence limit 1) e";
@@ -109,10 +106,8 @@ async fn put(
 ) -> Result<Option<Remade>, RebuildError> {
     let definition = filling.definition;
     let mut transaction = connection.begin().await?;
-    let stands = "select position from public.checkpoints where projection = $1 and partition = $2 for update";
-    let stands: i64 =
-        sqlx::query_scalar(stands).bind(definition.name).bind(partition).fetch_one(&mut *transaction).await?;
-    let position = stands.cast_unsigned();
+    let identity = Identity::of(definition, filling.store);
+    let position = checkpoint::stand_still(&mut transaction, identity, partition).await?;
     if position < reached || position - reached > u64::from(LAST_STEP) {
         return Ok(None);
     }
@@ -128,35 +123,11 @@ async fn put(
     }
     let (rows, changed) = replace(definition, &mut transaction, shadow, key).await?;
     // A batch that was computed from the rows of before is not to be applied to these.
-    sqlx::query("update public.checkpoints set epoch = epoch + 1 where projection = $1 and partition = $2")
-        .bind(definition.name)
-        .bind(partition)
-        .execute(&mut *transaction)
-        .await?;
+    checkpoint::changed(&mut transaction, definition.name, partition).await?;
     sqlx::query("set local synchronous_commit = on").execute(&mut *transaction).await?;
     transaction.commit().await?;
     Ok(Some(Remade { position, rows, changed }))
 }
-
-/// A table of a schema: the columns of its primary key, those of them that are ids, and all that can be written.
-#[derive(sqlx::FromRow)]
-struct Table {
-    name: String,
-    key: String,
-    ids: Option<String>,
-    columns: String,
-}
-
-const TABLES: &str = "
-    select t.relname::text as name,
-        string_agg(quote_ident(a.attname), ', ' order by a.attnum) filter (where a.attnum = any (i.indkey)) as key,
-        string_agg(quote_ident(a.attname), ', ' order by a.attnum)
-            filter (where a.attnum = any (i.indkey) and a.atttypid = 'uuid'::regtype) as ids,
-        string_agg(quote_ident(a.attname), ', ' order by a.attnum) filter (where a.attgenerated = '') as columns
-    from pg_class t join pg_namespace n on n.oid = t.relnamespace
-    join pg_index i on i.indrelid = t.oid and i.indisprimary
-    join pg_attribute a on a.attrelid = t.oid and a.attnum > 0 and not a.attisdropped
-    where n.nspname = $1 and t.relkind = 'r' group by t.relname order by t.relname";
 
 /// Replaces the live rows with those of the shadow, and says how many there are and how many of those before were wrong.
 async fn replace(
@@ -165,7 +136,7 @@ async fn replace(
     shadow: &Shadow,
     id: Uuid,
 ) -> Result<(u64, u64), sqlx::Error> {
-    let tables: Vec<Table> = sqlx::query_as(TABLES).bind(&shadow.name).fetch_all(&mut *connection).await?;
+    let tables = tables(connection, &shadow.name).await?;
     let (mut rows, mut changed) = (0, 0);
     for Table { name, key, ids, columns } in tables.iter().filter(|table| !definition.sums.contains(&&*table.name)) {
         let (live, made) = (format!("{}.{name}", shadow.live), format!("{}.{name}", shadow.name));

@@ -4,6 +4,7 @@ use sqlx::PgConnection;
 
 use super::RebuildError;
 use super::filling::Sample;
+use super::tables::{TYPES, Table, tables};
 use crate::projection::Definition;
 
 /// What is told of the rows of one table, at most.
@@ -54,8 +55,7 @@ pub(super) async fn compare(
     position: u64,
 ) -> Result<Compared, RebuildError> {
     let mut compared = Compared::default();
-    let tables: Vec<(String, String)> = sqlx::query_as(TABLES).bind(made).fetch_all(&mut *connection).await?;
-    for (table, key) in tables {
+    for Table { name: table, key, .. } in tables(connection, made).await? {
         let (rows, made) = (format!("{rows}.{table}"), format!("{made}.{table}"));
         if sample.is_whole() {
             // Whether anything differs takes no memory to find out.
@@ -83,14 +83,6 @@ pub(super) async fn compare(
     Ok(compared)
 }
 
-/// The tables of a schema, each with the columns of its primary key.
-const TABLES: &str = "
-    select t.relname::text, string_agg(quote_ident(a.attname), ', ' order by array_position(i.indkey, a.attnum))
-    from pg_class t join pg_namespace n on n.oid = t.relnamespace
-    join pg_index i on i.indrelid = t.oid and i.indisprimary
-    join pg_attribute a on a.attrelid = t.oid and a.attnum = any (i.indkey)
-    where n.nspname = $1 and t.relkind = 'r' group by t.relname order by t.relname";
-
 async fn drifts(
     connection: &mut PgConnection,
     compared: &mut Compared,
@@ -115,22 +107,19 @@ async fn drifts(
             (_, true) => DriftKind::Surplus,
             _ => DriftKind::Different,
         };
-        let event: Option<(i64, String)> =
-            sqlx::query_as(LAST_EVENT).bind(&key).bind(position.cast_signed()).fetch_optional(&mut *connection).await?;
+        let event: Option<(i64, String)> = sqlx::query_as(&format!("{TYPES} {LAST_EVENT}"))
+            .bind(&key)
+            .bind(position.cast_signed())
+            .fetch_optional(&mut *connection)
+            .await?;
         let event = event.map(|(position, event_type)| (position.cast_unsigned(), event_type));
         compared.drifts.push(Drift { table: table.to_owned(), key, kind, event });
     }
     Ok(())
 }
 
-/// The last event, up to a position, of the aggregates that a key names. Types are few, and found one after the other.
+/// The last event, up to a position, of the aggregates that a key names.
 const LAST_EVENT: &str = "
-    with recursive types as (
-        select (select aggregate_type from public.events order by aggregate_type limit 1) as name
-        union all
-        select (select aggregate_type from public.events e where e.aggregate_type > types.name
-                order by aggregate_type limit 1)
-        from types where types.name is not null)
     select e.position, e.event_type
     from regexp_matches($1, '[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}', 'g') as id,
          types, lateral (

@@ -86,9 +86,14 @@ impl<'a> Filling<'a> {
         Self { definition, store, progress, sample: Sample::Whole, chunk: CHUNK, quarantine, record: None }
     }
 
-    /// With a sample of the log, in small batches.
-    pub(super) fn of(self, sample: Sample) -> Self {
+    /// To be compared with rows that were made of the log in bulk: of a sample of it, in small batches.
+    pub(super) fn compared(self, sample: Sample) -> Self {
         Self { sample, chunk: SMALL, ..self }
+    }
+
+    /// With what is under one partition key.
+    pub(super) fn of_key(self, key: Uuid) -> Self {
+        Self { sample: Sample::Key(key), ..self }
     }
 
     /// So that it can be gone on with: what fails is recorded under a name, beside what failed before.
@@ -117,6 +122,9 @@ impl<'a> Filling<'a> {
 
     async fn apply(&mut self, chunk: Chunk, head: u64, connection: &mut PgConnection) -> Result<u64, RebuildError> {
         let Chunk { events, decoded, to } = chunk;
+        if events.is_empty() && self.record.is_none() {
+            return Ok(to);
+        }
         let mut transaction = connection.begin().await?;
         let applied = match self.quarantine.is_empty() {
             true => quarantine::apply(decoded, &mut transaction).await,

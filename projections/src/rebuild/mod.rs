@@ -7,6 +7,7 @@ mod filling;
 mod retired;
 mod shadow;
 mod state;
+mod tables;
 pub(crate) mod verify;
 
 use std::time::Duration;
@@ -234,7 +235,7 @@ async fn check(
     again.create(&mut connection).await?;
     let sample = Sample::of(position);
     let quiet = |_, _| {};
-    Filling::new(definition, store, &quiet).of(sample).fill(&mut connection, 0, position).await?;
+    Filling::new(definition, store, &quiet).compared(sample).fill(&mut connection, 0, position).await?;
     let found = compare(definition, &mut connection, [&shadow.name, &again.name], sample, position).await?;
     drop_schema(&mut connection, &again.name).await?;
     match found.drifts.first() {

@@ -76,7 +76,7 @@ async fn verify(
         Extent::Sampled => Sample::of(filling.store.head().await?),
     };
     // What cannot be applied is missing here as it is missing there.
-    let mut filling = filling.of(sample);
+    let mut filling = filling.compared(sample);
     let mut reached = 0;
     for _ in 0..ATTEMPTS {
         // Never beyond the live rows, wherever they stand still.
