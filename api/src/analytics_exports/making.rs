@@ -71,6 +71,7 @@ pub fn make(app: App, export: Export) {
                 tracing::warn!(%error, export = %export.id, "an export was not made");
                 None
             }
+            Err(error @ MakeError::TakenUp) => return tracing::info!(%error, export = %export.id, "an export is left"),
             // What went wrong may be mended by the time that it is taken up again.
             Err(error) => return tracing::error!(%error, export = %export.id, "an export was not made in one go"),
         };

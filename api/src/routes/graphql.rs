@@ -49,7 +49,7 @@ struct GraphAnswer {
 }
 
 /// Read dossiers, posts, live events and figures as a graph: the same answers as by their own routes. At most 10 levels
-/// deep and 1,000 fields; every item of a page counts.
+/// deep, and of a limited cost: fields count for every item of a page, and what asks the database counts more.
 #[utoipa::path(post, path = "/api/graphql", tag = "graph", operation_id = "queryGraph",
     request_body = GraphQuery, responses((status = 200, body = GraphAnswer)))]
 async fn query(
