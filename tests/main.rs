@@ -5,6 +5,8 @@
 
 mod architecture;
 mod audit;
+#[cfg(target_os = "linux")]
+mod clocks;
 mod commands;
 mod cqrs_es;
 mod crashes;

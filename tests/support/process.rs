@@ -25,13 +25,18 @@ pub struct Process {
 impl Process {
     /// Starts `capitune` with `arguments` on the database and the nats-server given, none of which it spawns.
     pub async fn start(database_url: &str, nats_url: &str, arguments: &[&str]) -> Self {
+        Self::spawn(Self::command_on(database_url, nats_url, arguments)).await
+    }
+
+    /// The command on servers that are given.
+    pub fn command_on(database_url: &str, nats_url: &str, arguments: &[&str]) -> Command {
         let mut command = Self::command(arguments);
         command
             .env("DATABASE_URL", database_url)
             .env("NATS_URL", nats_url)
             .env("CAPITUNE_MASTER_KEY", "2a".repeat(32))
             .env("CAPITUNE_UNSAFE_DURABILITY", "true");
-        Self::spawn(command).await
+        command
     }
 
     /// The command with what all tests share, for a test that needs an environment of its own.
