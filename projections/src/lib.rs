@@ -37,7 +37,7 @@ pub use error::ProjectionError;
 pub use failures::{Failure, Release, ReleaseError, failures};
 pub use models::Models;
 pub use positions::{CHECKPOINTS, Lagging, Reached, ReadError, ReadPositions, Scope, partition_of};
-pub use projection::{Applying, Projection, Recorded};
+pub use projection::{Applying, Pace, Projection, Recorded};
 pub use rebuild::verify::Verified;
 pub use rebuild::{
     Drift, DriftKind, Progress, RebuildError, RebuildState, Rebuilt, Remade, Retired, cancel_rebuild, rebuilds,

@@ -1,6 +1,7 @@
 //! What a projection is.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use domain::EventEnvelope;
 use domain::envelope::DecodeError;
@@ -20,6 +21,16 @@ pub struct Recorded<E> {
 /// A batch being applied.
 pub type Applying<'a> = BoxFuture<'a, Result<(), ProjectionError>>;
 
+/// How far apart batches that are not full begin, which costs nobody who waits for one event alone. Fewer and larger
+/// transactions leave commands their share.
+#[derive(Debug, Clone, Copy)]
+pub struct Pace {
+    /// While few events come.
+    pub few: Duration,
+    /// While many do.
+    pub many: Duration,
+}
+
 /// A read model kept up to date from the log: its identity, and how a batch of facts changes its rows.
 ///
 /// Its tables stand in a Postgres schema of its own, alone; a rebuild fills a copy of that schema.
@@ -34,6 +45,8 @@ pub trait Projection: 'static {
     const SCHEMA: &'static str;
     /// Those of its tables whose rows add up what stands under several partition keys.
     const SUMS: &'static [&'static str] = &[];
+    /// How far apart its batches begin.
+    const PACE: Pace = Pace { few: Duration::from_millis(3), many: Duration::from_millis(20) };
     /// The domain event, or the sum of domain events, that it follows.
     type Event: Send + Sync;
 
@@ -62,6 +75,7 @@ pub(crate) struct Definition {
     pub(crate) partitions: i32,
     pub(crate) schema: &'static str,
     pub(crate) sums: &'static [&'static str],
+    pub(crate) pace: Pace,
     pub(crate) interested: fn(&EventEnvelope) -> bool,
     pub(crate) decode: fn(Vec<Arc<EventEnvelope>>) -> Decoding,
 }
@@ -87,6 +101,7 @@ impl Definition {
             partitions: P::PARTITIONS,
             schema: P::SCHEMA,
             sums: P::SUMS,
+            pace: P::PACE,
             interested: P::interested,
             decode: decode::<P>,
         }

@@ -25,11 +25,11 @@ use crate::subscription::{Feed, Subscription};
 
 /// Events in one live batch, at most.
 const BATCH: usize = 500;
-/// Batches that are not full begin no closer together than this, which costs nobody who waits for one event alone.
-const PACE: Duration = Duration::from_millis(3);
-/// The same once as many events as this came in that time: fewer, larger transactions leave the commands their share.
+/// As many events as this at once are many.
 const BUSY: usize = 8;
-const BUSY_PACE: Duration = Duration::from_millis(20);
+/// How long a projection rests after events none of which was its own, unless one comes: all that it had to do was to say
+/// that it knows.
+const REST: Duration = Duration::from_millis(50);
 /// How often a projection that holds no partition looks whether it does.
 const HOLDING_NOTHING: Duration = Duration::from_secs(1);
 /// How often a projection that stopped looks whether it was rebuilt.
@@ -122,10 +122,14 @@ impl Runner {
                 events = self.subscription.next(from, limit) => {
                     let (events, started) = (events?, Instant::now());
                     let count = events.len();
-                    let to = self.apply(&mut connection, &group, from, events).await?;
+                    let (to, applied) = self.apply(&mut connection, &group, from, events).await?;
                     self.moved(&group, to);
-                    if count < limit {
-                        sleep_until(started + if count < BUSY { PACE } else { BUSY_PACE }).await;
+                    let Definition { pace, interested, .. } = *self.definition;
+                    match (count, applied) {
+                        (count, _) if count == limit => {}
+                        (_, 0) => self.subscription.rest(started + REST, interested).await,
+                        (..BUSY, _) => sleep_until(started + pace.few).await,
+                        (BUSY.., _) => sleep_until(started + pace.many).await,
                     }
                 }
                 () = changed(&mut leases) => self.take_over(&mut connection).await?,
@@ -184,14 +188,14 @@ impl Runner {
         Some((group, limit))
     }
 
-    /// Applies the group's share of `events` and moves its checkpoints over all of them.
+    /// Applies the group's share of `events` and moves its checkpoints over all of them: how far, and how many it applied.
     async fn apply(
         &mut self,
         connection: &mut PgConnection,
         group: &[Held],
         from: u64,
         events: Vec<Arc<EventEnvelope>>,
-    ) -> Result<u64, ProjectionError> {
+    ) -> Result<(u64, u64), ProjectionError> {
         let started = Instant::now();
         let to = events.last().map_or(from, |event| event.position);
         let (definition, name) = (self.definition, self.definition.name);
@@ -199,10 +203,11 @@ impl Runner {
         let count = share.len() as u64;
         if count == 0 {
             checkpoint::advance(connection, name, group, from, to).await?;
-            return Ok(to);
+            return Ok((to, 0));
         }
         if self.careful {
-            return self.apply_carefully(connection, group, (from, to), share).await;
+            let to = self.apply_carefully(connection, group, (from, to), share).await?;
+            return Ok((to, count));
         }
         #[cfg(feature = "sabotage-acknowledge-before-commit")]
         checkpoint::advance(connection, name, group, from, to).await?;
@@ -214,7 +219,7 @@ impl Runner {
         metrics::counter!("capitune_projection_events_total", "projection" => name).increment(count);
         metrics::histogram!("capitune_projection_batch_seconds", "projection" => name)
             .record(started.elapsed().as_secs_f64());
-        Ok(to)
+        Ok((to, count))
     }
 
     /// The same around what cannot be applied, up to where the projection cannot go on.

@@ -16,7 +16,7 @@ use futures::StreamExt;
 use tokio::sync::broadcast;
 use tokio::sync::broadcast::error::{RecvError, TryRecvError};
 use tokio::task::JoinHandle;
-use tokio::time::{interval, sleep};
+use tokio::time::{Instant, interval, sleep, sleep_until, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use crate::backoff::Backoff;
@@ -24,6 +24,8 @@ use crate::bus;
 
 /// Events that the feed holds for its slowest subscription, at most; whoever falls further behind reads the log.
 const FEED: usize = 4096;
+/// Events that a resting subscription looks at.
+const LOOKS: usize = 8;
 /// How often the feed makes sure that it is not silently behind the log.
 const WATCH: Duration = Duration::from_secs(1);
 /// How often an idle subscription compares itself with the log, while there is a feed and while there is none.
@@ -168,6 +170,25 @@ impl Subscription {
                 return Ok(events);
             }
         }
+    }
+
+    /// Waits until then, but no longer than until the feed brings an event that is wanted; after some that are not it looks
+    /// no more, since whoever looks at each of many holds up everybody.
+    pub(crate) async fn rest(&mut self, until: Instant, wanted: fn(&EventEnvelope) -> bool) {
+        for _ in 0..LOOKS {
+            match timeout_at(until, self.live.recv()).await {
+                Ok(Ok(event)) => {
+                    let found = wanted(&event);
+                    self.pending.push_back(event);
+                    if found {
+                        return;
+                    }
+                }
+                Ok(Err(RecvError::Lagged(_))) => self.caught_up = false,
+                Ok(Err(RecvError::Closed)) | Err(_) => break,
+            }
+        }
+        sleep_until(until).await;
     }
 
     /// Takes over what the feed holds already.

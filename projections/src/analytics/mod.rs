@@ -10,6 +10,8 @@ mod tally;
 pub use query::{AnalyticsGlance, Change, ReadRow, StatusCount, changes, glance, rows};
 pub use read_model::{Asked, Cell, Column, Kind, READ_MODELS, ReadModel};
 
+use std::time::Duration;
+
 use domain::account::{Account, AccountEvent};
 use domain::comment::{Comment, CommentEvent};
 use domain::dossier::{Dossier, DossierEvent};
@@ -21,7 +23,7 @@ use domain::{Aggregate, EventEnvelope};
 use sqlx::PgConnection;
 
 use crate::error::ProjectionError;
-use crate::projection::{Applying, Projection, Recorded};
+use crate::projection::{Applying, Pace, Projection, Recorded};
 use tally::Tally;
 
 /// The projection that keeps the tables of `analytics`.
@@ -56,6 +58,8 @@ impl Projection for Analytics {
         "change_requests",
         "community_days",
     ];
+    // Read by people who look at more than the last moment.
+    const PACE: Pace = Pace { few: Duration::from_millis(50), many: Duration::from_millis(100) };
     type Event = Followed;
 
     fn interested(event: &EventEnvelope) -> bool {

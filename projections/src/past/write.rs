@@ -22,6 +22,7 @@ struct Stretch {
     from_at: DateTime<Utc>,
     to_at: Option<DateTime<Utc>>,
     shown: Shown,
+    /// With which it began.
     version: u64,
 }
 
@@ -61,6 +62,13 @@ impl FromRow<'_, PgRow> for Stretch {
                 created_at: row.try_get("created_at")?,
             },
         })
+    }
+}
+
+impl Stretch {
+    /// The same, over with this event.
+    fn ended(self, by: &EventEnvelope) -> Self {
+        Self { valid_to: Some(by.position.cast_signed()), to_at: Some(by.recorded_at), ..self }
     }
 }
 
@@ -109,32 +117,39 @@ pub(super) async fn apply(
     connection: &mut PgConnection,
 ) -> Result<(), ProjectionError> {
     let mut lasting = load(batch, connection).await?;
-    let mut ended = Vec::new();
+    let (mut ended, mut begun) = (Vec::new(), BTreeSet::new());
     for Recorded { envelope, event } in batch {
-        let standing = lasting.remove(&envelope.aggregate_id);
-        let (over, begun) = advance(standing, envelope, event)?;
-        ended.extend(over);
-        lasting.insert(begun.id, begun);
+        let id = envelope.aggregate_id;
+        if let Some(next) = advance(lasting.get(&id), envelope, event)? {
+            ended.extend(lasting.insert(id, next).map(|last| last.ended(envelope)));
+            begun.insert(id);
+        }
     }
+    lasting.retain(|id, _| begun.contains(id));
     // Those that end first: only one of a dossier lasts.
     write(&ended, connection).await?;
     write(&lasting.into_values().collect::<Vec<_>>(), connection).await
 }
 
-/// The stretch that an event ends, if it does, and the one that lasts after it.
+/// The stretch that an event begins, where a list shows something else after it.
 fn advance(
-    standing: Option<Stretch>,
+    standing: Option<&Stretch>,
     envelope: &EventEnvelope,
     event: &DossierEvent,
-) -> Result<(Option<Stretch>, Stretch), ProjectionError> {
+) -> Result<Option<Stretch>, ProjectionError> {
     let EventEnvelope { position, version, recorded_at, .. } = envelope;
-    let known = standing.as_ref().map_or(0, |standing| standing.version);
+    let known = standing.map_or(0, |standing| standing.version);
     let misplaced =
         || ProjectionError::Poison(format!("position {position}: version {version} of a dossier at {known}"));
     if *version <= known {
         return Err(misplaced());
     }
-    let begun = |shown| Stretch {
+    let shown = match standing {
+        Some(standing) => standing.shown.clone().after(event),
+        None => Shown::created(event).ok_or_else(misplaced)?,
+    };
+    let changed = standing.is_none_or(|standing| standing.shown != shown);
+    Ok(changed.then(|| Stretch {
         id: envelope.aggregate_id,
         valid_from: position.cast_signed(),
         valid_to: None,
@@ -142,17 +157,7 @@ fn advance(
         to_at: None,
         shown,
         version: *version,
-    };
-    let Some(mut standing) = standing else {
-        return Ok((None, begun(Shown::created(event).ok_or_else(misplaced)?)));
-    };
-    let shown = standing.shown.clone().after(event);
-    if shown == standing.shown {
-        standing.version = *version;
-        return Ok((None, standing));
-    }
-    (standing.valid_to, standing.to_at) = (Some(position.cast_signed()), Some(*recorded_at));
-    Ok((Some(standing), begun(shown)))
+    }))
 }
 
 /// The stretches that last, of those dossiers whose first event is not in the batch.
@@ -188,7 +193,7 @@ async fn write(stretches: &[Stretch], connection: &mut PgConnection) -> Result<(
              $7::uuid[], $8::text[], $9::text[], $10::text[], $11::text[], $12::uuid[], $13::boolean[], $14::bigint[],
              $15::timestamptz[])
          on conflict (id, valid_from) do update set
-             valid_to = excluded.valid_to, to_at = excluded.to_at, version = excluded.version",
+             valid_to = excluded.valid_to, to_at = excluded.to_at",
     )
     .bind(each(stretches, |stretch| stretch.id))
     .bind(each(stretches, |stretch| stretch.valid_from))

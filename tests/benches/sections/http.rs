@@ -21,7 +21,7 @@ const JUDGED: usize = 32;
 const ACCOUNTS: usize = 64;
 const CRUD: &str = "bare axum + sqlx CRUD";
 const STOCK: &str = "axum over stock cqrs-es";
-const SELECT: &str = "bare handler, plain SELECT";
+const QUERY: &str = "bare handler, same query, same row-level security";
 
 /// The whole section.
 pub async fn measure(report: &mut Report, servers: &Servers, pace: Pace) {
@@ -48,7 +48,7 @@ struct Targets {
     ours: Target,
     crud: Target,
     stock: Target,
-    select: Target,
+    query: Target,
 }
 
 impl Targets {
@@ -61,7 +61,7 @@ impl Targets {
         Self {
             crud: Target::prepare(peers, "/crud/dossiers", peer_tokens()).await,
             stock: Target::prepare(peers, "/stock/dossiers", peer_tokens()).await,
-            select: ours.elsewhere(peers, "/select/dossiers", peer_tokens()),
+            query: ours.elsewhere(peers, "/query/dossiers", peer_tokens()),
             ours,
         }
     }
@@ -89,13 +89,13 @@ impl Targets {
         let Round { connections, rounds, .. } = round;
         for (operation, name) in [(Operation::ReadById, "read by id"), (Operation::List, "list of 20")] {
             let us = || self.ours.run(operation, round);
-            let select = || self.select.run(operation, round);
+            let query = || self.query.run(operation, round);
             let crud = || self.crud.run(operation, round);
-            let [us, select, crud] = in_turns(rounds, [&us, &select, &crud]).await;
+            let [us, query, crud] = in_turns(rounds, [&us, &query, &crud]).await;
             let what = format!("{name}, {}", counted(connections, "connection"));
             let judged = connections == JUDGED;
-            let goal = judged.then(|| Goal::at_least("P12", 0.9, "", us.rate / select.rate));
-            report.rates(&what, us, SELECT, select, goal);
+            let goal = judged.then(|| Goal::at_least("P12", 0.9, "", us.rate / query.rate));
+            report.rates(&what, us, QUERY, query, goal);
             report.rates("the same", us, CRUD, crud, None);
         }
     }
