@@ -17,6 +17,8 @@ const LEAD: &str = "from pg_locks where locktype = 'advisory' and granted
                     and database = (select oid from pg_database where datname = current_database())";
 /// `wrong last sequence`.
 const WRONG_LAST_SEQUENCE: u64 = 10071;
+/// Longer than a client goes without hearing from a server that it pings.
+const STUCK: Duration = Duration::from_secs(60);
 
 async fn start_relay(url: &str) -> Process {
     Process::start(url, &servers().await.nats_url, &["relay"]).await
@@ -153,7 +155,7 @@ async fn nats_stopped_killed_and_restarted_empty_costs_freshness_only() {
 
     nats.signal("STOP");
     people.work_on(60).await;
-    sleep(Duration::from_secs(3)).await;
+    sleep(STUCK).await;
     people.work_on(60).await;
     nats.signal("CONT");
     people.work_on(60).await;

@@ -31,7 +31,7 @@ const QUICK: Pace = Pace { rounds: 1, time: Duration::from_millis(500), scale: 1
 /// Measures Capitune beside its peers on this machine and prints a table.
 #[derive(Parser)]
 struct Options {
-    /// What to measure; everything when nothing is named.
+    /// What to measure; everything but the long log when nothing is named.
     #[arg(value_enum)]
     sections: Vec<Section>,
     /// Single, short rounds on little data: shows that it runs, not how fast.
@@ -55,6 +55,8 @@ struct Options {
 enum Section {
     /// Commands inside the process.
     Write,
+    /// Commands at the end of a log of ten million events, which needs 40 GB.
+    LongLog,
     /// Commands and queries over HTTP.
     Http,
     /// Commands over HTTP while others log in.
@@ -80,12 +82,16 @@ async fn main() {
     if options.peers {
         return peers::serve(&std::env::var("DATABASE_URL").unwrap()).await;
     }
-    let wanted = |section| options.sections.is_empty() || options.sections.contains(&section);
+    let named = |section| options.sections.contains(&section);
+    let wanted = |section| options.sections.is_empty() || named(section);
     let pace = if options.quick { QUICK } else { FULL };
     let servers = Servers::start(&options.data).await;
     let mut report = Report::new(servers.machine().await);
     if wanted(Section::Write) {
         sections::write::measure(&mut report, &servers, pace).await;
+    }
+    if named(Section::LongLog) {
+        sections::write::measure_long_log(&mut report, &servers, pace).await;
     }
     if wanted(Section::Http) {
         sections::http::measure(&mut report, &servers, pace).await;
