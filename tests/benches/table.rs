@@ -55,7 +55,7 @@ struct Options {
 enum Section {
     /// Commands inside the process.
     Write,
-    /// Commands at the end of a log of ten million events, which needs 40 GB.
+    /// Commands at the end of a log of ten million events, which needs 20 GB.
     LongLog,
     /// Commands and queries over HTTP.
     Http,
