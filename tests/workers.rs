@@ -148,7 +148,8 @@ async fn a_worker_killed_in_mid_batch_loses_no_event_and_applies_none_twice() {
     worker.kill();
     blocking.rollback().await.unwrap();
     let _worker = Process::worker(&url).await;
-    node.retitle(dossier.id, &owner, "The third").await;
+    // Of another dossier: a third title would hide that the second was lost.
+    node.create_dossier(&owner).await;
     assert_models_are_the_fold(&node).await;
 }
 
