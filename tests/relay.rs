@@ -17,7 +17,7 @@ const LEAD: &str = "from pg_locks where locktype = 'advisory' and granted
                     and database = (select oid from pg_database where datname = current_database())";
 /// `wrong last sequence`.
 const WRONG_LAST_SEQUENCE: u64 = 10071;
-/// Longer than a client goes without hearing from a server that it pings.
+/// As long as a client lets pass between two pings.
 const STUCK: Duration = Duration::from_secs(60);
 
 async fn start_relay(url: &str) -> Process {

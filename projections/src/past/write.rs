@@ -117,15 +117,16 @@ pub(super) async fn apply(
     connection: &mut PgConnection,
 ) -> Result<(), ProjectionError> {
     let mut lasting = load(batch, connection).await?;
-    let (mut ended, mut begun) = (Vec::new(), BTreeSet::new());
+    let mut ended = Vec::new();
     for Recorded { envelope, event } in batch {
         let id = envelope.aggregate_id;
         if let Some(next) = advance(lasting.get(&id), envelope, event)? {
             ended.extend(lasting.insert(id, next).map(|last| last.ended(envelope)));
-            begun.insert(id);
         }
     }
-    lasting.retain(|id, _| begun.contains(id));
+    // Those that were there before, and last, are written already.
+    let first = batch.first().map_or(0, |first| first.envelope.position.cast_signed());
+    lasting.retain(|_, stretch| stretch.valid_from >= first);
     // Those that end first: only one of a dossier lasts.
     write(&ended, connection).await?;
     write(&lasting.into_values().collect::<Vec<_>>(), connection).await
