@@ -8,7 +8,7 @@ use axum::http::{HeaderMap, HeaderValue};
 use axum::response::{IntoResponse, Response};
 use chrono::{Days, NaiveDate, Utc};
 use domain::Action;
-use projections::analytics::{self, Analytics, Asked, Change, Column, READ_MODELS, ReadModel};
+use projections::analytics::{self, Analytics, Asked, Change, Column, READ_MODELS, ReadModel, Topic};
 use projections::{Lagging, Projection, Scope};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -206,7 +206,7 @@ struct Changes {
 struct ChangeItem {
     /// The position of the event that made it.
     position: i64,
-    /// What it is: `dossier`.
+    /// What it is: `dossier` or `liveEvent`.
     kind: String,
     id: Uuid,
     /// `upsert` or `tombstone`.
@@ -233,7 +233,7 @@ async fn changes(State(app): State<App>, request: QueryRequest<Since>) -> Result
     let deadline = Instant::now() + wait;
     let models = app.models(&request.caller.actor);
     loop {
-        let query = || analytics::changes(&models, after, limit.0);
+        let query = || analytics::changes(&models, &Topic::ALL, after, limit.0);
         let (items, reached) = app.read(PROJECTION, Scope::All, &request, query).await?;
         let last = items.last().map(|change| change.position.cast_unsigned());
         // Nothing after `after` is nothing up to the read model's own position.

@@ -5,10 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use chrono::{DateTime, Utc};
 use domain::EventEnvelope;
 use domain::live::LiveEvent;
+use serde_json::{Value, json};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
 use super::Followed;
+use super::feed::{self, Entry, Topic};
 use crate::error::ProjectionError;
 use crate::projection::Recorded;
 
@@ -24,6 +26,26 @@ pub(super) struct LiveEventState {
     confirmed: i64,
     waitlisted: i64,
     cancelled: i64,
+    /// The position in this batch at which what the feed tells of it became what it is.
+    #[sqlx(skip)]
+    changed_at: Option<u64>,
+}
+
+impl LiveEventState {
+    /// What the change feed says of it: no text, and nothing that a registration changes.
+    fn shown(&self) -> Value {
+        json!({
+            "organizationId": self.organization_id,
+            "status": self.status,
+            "startsAt": self.starts_at,
+            "capacity": self.capacity,
+        })
+    }
+
+    fn entry(&self) -> Option<Entry> {
+        let position = self.changed_at?;
+        Some(Entry { id: self.id, position, data: Some(self.shown().to_string()) })
+    }
 }
 
 /// The state after the next event of the live event's stream.
@@ -45,11 +67,13 @@ pub(super) fn advance(
             confirmed: 0,
             waitlisted: 0,
             cancelled: 0,
+            changed_at: Some(*position),
         },
         (Some(before), _) if before.version < version.cast_signed() => before,
         _ => return Err(misplaced()),
     };
     state.version = version.cast_signed();
+    let shown = state.shown();
     match event {
         LiveEvent::Created { .. } => {}
         LiveEvent::Edited { starts_at, capacity, .. } => {
@@ -66,6 +90,9 @@ pub(super) fn advance(
         LiveEvent::RegistrationWaitlisted { .. } => state.waitlisted += 1,
         LiveEvent::RegistrationCancelled { .. } => state.cancelled += 1,
         LiveEvent::RegistrationsPromoted { users, .. } => state.confirmed += users.len() as i64,
+    }
+    if state.shown() != shown {
+        state.changed_at = Some(*position);
     }
     Ok(state)
 }
@@ -87,12 +114,14 @@ pub(super) async fn load(
     Ok(states.into_iter().map(|state| (state.id, state)).collect())
 }
 
-/// Writes the states.
+/// Writes the states, and the changes that they are.
 pub(super) async fn write(
     states: impl Iterator<Item = &LiveEventState>,
     connection: &mut PgConnection,
 ) -> Result<(), ProjectionError> {
+    let mut entries = Vec::new();
     for state in states {
+        entries.extend(state.entry());
         sqlx::query(
             "insert into live_events (id, organization_id, status, starts_at, capacity, version, confirmed, waitlisted,
                  cancelled)
@@ -113,5 +142,5 @@ pub(super) async fn write(
         .execute(&mut *connection)
         .await?;
     }
-    Ok(())
+    feed::tell(Topic::LiveEvents, &entries, connection).await
 }

@@ -1,13 +1,15 @@
 //! The analyst's read model: figures about dossiers, accounts, the community and live events, and a feed of what changed.
 //! Nothing personal.
 
+mod feed;
 mod live_events;
 mod query;
 mod read_model;
 mod state;
 mod tally;
 
-pub use query::{AnalyticsGlance, Change, ReadRow, StatusCount, changes, glance, rows};
+pub use feed::{Change, Topic, changes};
+pub use query::{AnalyticsGlance, ReadRow, StatusCount, glance, rows};
 pub use read_model::{Asked, Cell, Column, Kind, READ_MODELS, ReadModel};
 
 use std::time::Duration;
@@ -47,7 +49,7 @@ pub enum Followed {
 
 impl Projection for Analytics {
     const NAME: &'static str = "analytics";
-    const VERSION: i32 = 2;
+    const VERSION: i32 = 3;
     const PARTITIONS: i32 = 1;
     const SCHEMA: &'static str = "analytics";
     const SUMS: &'static [&'static str] = &[

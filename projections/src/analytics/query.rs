@@ -4,9 +4,7 @@ use chrono::NaiveDate;
 use futures::StreamExt;
 use futures::stream::BoxStream;
 use serde::{Deserialize, Serialize};
-use serde_json::value::RawValue;
 use sqlx::types::Json;
-use uuid::Uuid;
 
 use super::read_model::{Asked, Cell, ReadModel};
 use crate::models::Models;
@@ -37,32 +35,16 @@ pub struct StatusCount {
     pub dossiers: i64,
 }
 
-/// The last change of one thing.
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(rename_all(serialize = "camelCase"))]
-pub struct Change {
-    /// The position of the event that made it; the next read goes on after it.
-    pub position: i64,
-    /// What it is: `dossier`.
-    pub kind: String,
-    /// Its id.
-    pub id: Uuid,
-    /// `upsert` or `tombstone`.
-    pub change: String,
-    /// What it is now; nothing once it is gone.
-    pub data: Option<Box<RawValue>>,
-}
-
 /// Columns as the database names them, rows in their order, and the checkpoint, in one statement.
-fn beside_checkpoint(rows: &str) -> String {
+pub(super) fn beside_checkpoint(rows: &str) -> String {
     format!(
         "select c.*, coalesce((select json_agg(r) from ({rows}) r), '[]') as rows from checkpoint_of('analytics') c"
     )
 }
 
-type Answer<T> = (Option<i64>, Option<i64>, Json<Vec<T>>);
+pub(super) type Answer<T> = (Option<i64>, Option<i64>, Json<Vec<T>>);
 
-fn answered<T>((checkpoint, held_from, rows): Answer<T>) -> (Vec<T>, Reached) {
+pub(super) fn answered<T>((checkpoint, held_from, rows): Answer<T>) -> (Vec<T>, Reached) {
     let position = checkpoint.unwrap_or(0).cast_unsigned();
     (rows.0, Reached { position, held_from: held_from.map(i64::cast_unsigned) })
 }
@@ -99,19 +81,4 @@ pub async fn glance(models: &Models, today: NaiveDate) -> Result<(AnalyticsGlanc
     let answer: Answer<AnalyticsGlance> = sqlx::query_as(&query).bind(today).fetch_one(models).await?;
     let (mut rows, reached) = answered(answer);
     rows.pop().map(|glance| (glance, reached)).ok_or(sqlx::Error::RowNotFound)
-}
-
-/// Up to `limit` things that changed after position `after`, each as it is now, in the order of their last change. What
-/// is held back comes in its place once it is released, and nothing after it comes before.
-///
-/// # Errors
-/// When the database does not answer.
-pub async fn changes(models: &Models, after: u64, limit: u32) -> Result<(Vec<Change>, Reached), sqlx::Error> {
-    let query = beside_checkpoint(
-        "select position, kind, id, change, data from analytics.changes
-         where position > $1 and position < coalesce(c.held_from, 9223372036854775807) order by position limit $2",
-    );
-    let answer: Answer<Change> =
-        sqlx::query_as(&query).bind(after.cast_signed()).bind(i64::from(limit)).fetch_one(models).await?;
-    Ok(answered(answer))
 }

@@ -5,12 +5,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use chrono::{DateTime, Utc};
 use domain::EventEnvelope;
 use domain::dossier::{DossierEvent, Status};
-use serde_json::{Value, json};
+use serde_json::json;
 use sqlx::postgres::PgRow;
 use sqlx::{FromRow, PgConnection, Row};
 use uuid::Uuid;
 
 use super::Followed;
+use super::feed::{self, Entry, Topic};
 use crate::dossier::status;
 use crate::error::ProjectionError;
 use crate::projection::Recorded;
@@ -113,8 +114,8 @@ impl DossierState {
     }
 
     /// What the change feed says of it: no owner, no text.
-    fn data(&self) -> Value {
-        json!({
+    fn entry(&self) -> Entry {
+        let data = json!({
             "organizationId": self.organization_id,
             "category": self.category,
             "status": self.status,
@@ -124,7 +125,8 @@ impl DossierState {
             "createdAt": self.created_at,
             "submittedAt": self.submitted_at,
             "decidedAt": self.decided_at,
-        })
+        });
+        Entry { id: self.id, position: self.position, data: (!self.is_gone()).then(|| data.to_string()) }
     }
 }
 
@@ -188,19 +190,8 @@ pub(super) async fn write(
         sqlx::query("delete from dossiers where id = any($1)").bind(ids).execute(&mut *connection).await?;
     }
     upsert(&kept, connection).await?;
-    sqlx::query(
-        "insert into changes (kind, id, position, change, data)
-         select 'dossier', id, position, case when data is null then 'tombstone' else 'upsert' end, data::json
-         from unnest($1::uuid[], $2::bigint[], $3::text[]) as u (id, position, data)
-         on conflict (kind, id) do update set
-             position = excluded.position, change = excluded.change, data = excluded.data",
-    )
-    .bind(each(&states, |state| state.id))
-    .bind(each(&states, |state| state.position.cast_signed()))
-    .bind(each(&states, |state| (!state.is_gone()).then(|| state.data().to_string())))
-    .execute(connection)
-    .await?;
-    Ok(())
+    let entries: Vec<Entry> = states.iter().map(|state| state.entry()).collect();
+    feed::tell(Topic::Dossiers, &entries, connection).await
 }
 
 fn each<'a, T>(states: &[&'a DossierState], column: impl Fn(&'a DossierState) -> T) -> Vec<T> {
