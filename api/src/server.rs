@@ -16,6 +16,7 @@ use hyper_util::server::graceful::GracefulShutdown;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_io_timeout::TimeoutStream;
 use tokio_util::io::InspectReader;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
@@ -26,6 +27,8 @@ use crate::metadata::Peer;
 
 /// How long requests in flight may take once the server is to stop.
 const DRAIN: Duration = Duration::from_secs(25);
+/// How long a client may take none of what it is sent.
+const UNREAD: Duration = Duration::from_secs(60);
 /// How much of a request's head is kept in memory.
 const HEAD_BUFFER: usize = 64 * 1024;
 const MOST_HEADERS: usize = 100;
@@ -92,13 +95,14 @@ fn accept(
     });
     let patience = HeadPatience::default();
     let timer = patience.clone();
-    let stream = InspectReader::new(stream, move |_| patience.byte());
+    let mut stream = TimeoutStream::new(InspectReader::new(stream, move |_| patience.byte()));
+    stream.set_write_timeout(Some(UNREAD));
     let connection = http1::Builder::new()
         .timer(timer)
         .header_read_timeout(IDLE)
         .max_buf_size(HEAD_BUFFER)
         .max_headers(MOST_HEADERS)
-        .serve_connection(TokioIo::new(stream), service);
+        .serve_connection(TokioIo::new(Box::pin(stream)), service);
     let connection = graceful.watch(connection);
     tokio::spawn(async move {
         let _place = place;

@@ -165,3 +165,15 @@ async fn connections_that_do_nothing_leave_files_for_the_work() {
     .await;
     assert!(!process.output().contains("could not be accepted"), "{}", process.output());
 }
+
+#[tokio::test]
+async fn who_takes_nothing_of_what_they_asked_for_is_closed() {
+    const ASKED: usize = 400;
+    let mut raw = Raw::connect().await;
+    let request = format!("GET /api/openapi.json HTTP/1.1\r\nhost: {}\r\n\r\n", raw.host);
+    raw.send(request.repeat(ASKED)).await;
+    tokio::time::sleep(Duration::from_secs(65)).await;
+    nobody().await.get("/api/openapi.json").await.expect(200);
+    let (received, hung_up) = raw.receive(Duration::from_secs(5)).await;
+    assert!(hung_up && statuses(&received).len() < ASKED, "{} answers", statuses(&received).len());
+}
