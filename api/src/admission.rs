@@ -15,6 +15,9 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use crate::extract::{MIN_POSITION, PREFER};
 use crate::problem::{Problem, codes};
 
+/// Where one waits for whatever may happen.
+const STREAM: &str = "/api/stream";
+
 /// The places of one process.
 #[derive(Debug)]
 pub struct Admission {
@@ -64,7 +67,8 @@ impl Admitted {
 fn asks_to_wait(request: &Request) -> bool {
     let headers = request.headers();
     let parameters = request.uri().query().unwrap_or_default();
-    headers.contains_key(&PREFER)
+    request.uri().path() == STREAM
+        || headers.contains_key(&PREFER)
         || headers.contains_key(&MIN_POSITION)
         || form_urlencoded::parse(parameters.as_bytes()).any(|(name, _)| matches!(&*name, "minPosition" | "wait"))
 }
@@ -121,6 +125,7 @@ mod tests {
             request("/api/dossiers?minPosition=9", &[]),
             request("/api/dossiers?limit=1&min%50osition=9", &[]),
             request("/api/analytics/changes?wait=30", &[]),
+            request("/api/stream?after=0", &[]),
         ];
         let held = [admission.admit(&waits[0]).unwrap(), admission.admit(&waits[1]).unwrap()];
         for request in &waits {

@@ -33,6 +33,9 @@ const LONGEST_COMMAND: Duration = Duration::from_secs(10);
 /// Tables that may be read at once.
 const TABLES: usize = 8;
 
+/// Streams that may be followed at once: each asks the database a few times a second while things change.
+const STREAMS: usize = 64;
+
 /// What every handler can reach. Cheap to clone.
 #[derive(Clone)]
 pub struct App {
@@ -71,6 +74,7 @@ struct Inner {
     require_verified_email: bool,
     admission: Admission,
     tables: Arc<Semaphore>,
+    streams: Arc<Semaphore>,
     smallest_group: i64,
     exports: ExportPlace,
     limiter: Limiter,
@@ -108,6 +112,7 @@ impl App {
                 require_verified_email: config.require_verified_email,
                 admission: Admission::new(config.max_requests),
                 tables: Arc::new(Semaphore::new(TABLES)),
+                streams: Arc::new(Semaphore::new(STREAMS)),
                 smallest_group: i64::from(config.smallest_group),
                 exports: ExportPlace::at(config.exports.clone()),
                 limiter,
@@ -161,6 +166,11 @@ impl App {
     /// How many tables may be read at once; reading one takes a permit.
     pub fn tables(&self) -> Arc<Semaphore> {
         self.inner.tables.clone()
+    }
+
+    /// How many streams may be followed at once; following one takes a permit.
+    pub fn streams(&self) -> Arc<Semaphore> {
+        self.inner.streams.clone()
     }
 
     /// Where exports are kept.

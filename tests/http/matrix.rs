@@ -28,7 +28,7 @@ use On::*;
 
 /// `+` done, or refused for another reason than who asks; `F` forbidden (403); `-` hidden (404). The last column is its
 /// owner, an applicant; `.` where there is none.
-const MATRIX: [(&str, &str, On, &str, char); 90] = [
+const MATRIX: [(&str, &str, On, &str, char); 91] = [
     ("GET", "/api/dossiers", Nothing, "+++++++", '.'),
     ("POST", "/api/dossiers", Nothing, "+++++++", '.'),
     ("GET", "/api/dossiers/{id}", Dossier, "-++---+", '+'),
@@ -110,6 +110,7 @@ const MATRIX: [(&str, &str, On, &str, char); 90] = [
     ("GET", "/api/analytics/exports/{id}", Nothing, "FFF+FF+", '.'),
     ("GET", "/api/analytics/exports/{id}/file", Nothing, "FFF+FF+", '.'),
     ("GET", "/api/analytics/changes", Nothing, "FFF+FF+", '.'),
+    ("GET", "/api/stream", Nothing, "FFF+FF+", '.'),
     ("GET", "/api/admin/analytics", Nothing, "FFF+FF+", '.'),
     ("GET", "/api/admin/projections", Nothing, "FFFFFF+", '.'),
     ("POST", "/api/admin/projections/{name}/rebuild", Nothing, "FFFFFF+", '.'),

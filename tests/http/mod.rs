@@ -43,6 +43,7 @@ mod read_your_writes;
 mod schemas;
 mod second_factor;
 mod sessions;
+mod stream;
 mod tokens;
 
 use std::process::{ChildStdin, Command, Stdio};

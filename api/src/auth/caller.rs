@@ -1,5 +1,6 @@
 //! The caller of a request.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -93,12 +94,38 @@ impl FromRequestParts<App> for Caller {
         if let Some(caller) = parts.extensions.get::<Self>() {
             return Ok(*caller);
         }
-        let known = timeout(PATIENCE, authenticate(parts, app)).await;
-        let caller = known.unwrap_or_else(|_| Err(Problem::new(&codes::STORE_UNAVAILABLE).with_retry_after(1)))?;
+        let caller = known(parts, app).await?;
         note(parts, caller.id());
         parts.extensions.insert(caller);
         Ok(caller)
     }
+}
+
+/// What a request shows of its caller, to be looked at again while its answer goes on.
+#[derive(Debug)]
+pub struct Credentials(Parts);
+
+impl Credentials {
+    /// The caller as of now.
+    ///
+    /// # Errors
+    /// As for a request that comes in now: who has signed out is no caller any more.
+    pub async fn caller(&self, app: &App) -> Result<Caller, Problem> {
+        known(&self.0, app).await
+    }
+}
+
+impl FromRequestParts<App> for Credentials {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &App) -> Result<Self, Infallible> {
+        Ok(Self(parts.clone()))
+    }
+}
+
+async fn known(parts: &Parts, app: &App) -> Result<Caller, Problem> {
+    let known = timeout(PATIENCE, authenticate(parts, app)).await;
+    known.unwrap_or_else(|_| Err(Problem::new(&codes::STORE_UNAVAILABLE).with_retry_after(1)))
 }
 
 /// Lets the outermost layer know who calls.

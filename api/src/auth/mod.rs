@@ -32,7 +32,7 @@ use uuid::Uuid;
 
 pub use accounts::{Accounts, Standing};
 pub use api_tokens::{ApiToken, ApiTokens};
-pub use caller::{Caller, Credential};
+pub use caller::{Caller, Credential, Credentials};
 pub use first_admin::{FirstAdminError, NewAdmin, ensure_first_admin};
 pub use guesses::Guesses;
 pub use jwt::{Jwk, LIFETIME};

@@ -35,7 +35,7 @@ use Scope::*;
 
 /// The routes that tokens reach, by the beginning of their address: for reading and for writing. The first that fits
 /// counts; passwords, sessions, tokens and the instance are out of reach.
-const ROUTES: [(&str, Option<Scope>, Option<Scope>); 10] = [
+const ROUTES: [(&str, Option<Scope>, Option<Scope>); 11] = [
     ("/api/users/me/", None, None),
     ("/api/users/", Some(ReadUsers), None),
     ("/api/dossiers/", Some(ReadDossiers), Some(WriteDossiers)),
@@ -46,6 +46,7 @@ const ROUTES: [(&str, Option<Scope>, Option<Scope>); 10] = [
     ("/api/organizations/", Some(ReadOrganizations), None),
     ("/api/audit/", Some(ReadAudit), None),
     ("/api/analytics/", Some(ReadAnalytics), None),
+    ("/api/stream/", Some(ReadAnalytics), None),
 ];
 
 impl Scope {
@@ -115,6 +116,7 @@ mod tests {
         assert_eq!(needed(Method::GET, "/api/organizations/1/members"), Some(ReadOrganizations));
         assert_eq!(needed(Method::GET, "/api/users/me"), Some(ReadUsers));
         assert_eq!(needed(Method::GET, "/api/admin/analytics"), Some(ReadAnalytics));
+        assert_eq!(needed(Method::GET, "/api/stream"), Some(ReadAnalytics));
         for (method, path) in [
             (Method::PUT, "/api/users/me"),
             (Method::DELETE, "/api/users/me"),

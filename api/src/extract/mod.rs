@@ -17,7 +17,7 @@ pub use command::{CommandRequest, NoBody, Order, PublicRequest, UploadRequest};
 pub use fault::escape;
 pub use id::{Id, parse_id};
 pub use paging::{Cursor, Limit, Page, Paging, same};
-pub use parameters::{day, invalid as invalid_parameter, time};
+pub use parameters::{day, invalid as invalid_parameter, parse_position, time};
 pub use precondition::Precondition;
 pub use preferences::{PREFER, Preferences};
 pub use query::{MIN_POSITION, NoParameters, PublicQuery, QueryRequest};

@@ -164,6 +164,7 @@ codes! {
     COMMAND_CONTENTION 503 "command.contention" "Too many commands at once on one aggregate" "Trop de commandes à la fois sur un même agrégat"
     EXPORTS_UNAVAILABLE 503 "export.unavailable" "Exports cannot be kept or read right now" "Les exports ne peuvent être gardés ni lus en ce moment"
     TABLES_BUSY 503 "read_model.busy" "Too many tables are being read at once" "Trop de tableaux sont lus à la fois"
+    STREAMS_BUSY 503 "stream.busy" "Too many streams are being followed" "Trop de flux sont suivis"
     AUTH_BUSY 503 "auth.busy" "Too many log-ins at once" "Trop de connexions à la fois"
     SERVER_OVERLOADED 503 "server.overloaded" "Too many requests are in progress; nothing was done" "Trop de requêtes sont en cours ; rien n'a été fait"
     REQUEST_TIMEOUT 503 "request.timeout" "The answer took too long" "La réponse a mis trop de temps"

@@ -26,6 +26,7 @@ mod organization;
 mod password_reset;
 pub mod post;
 mod projections;
+mod stream;
 mod totp;
 mod verification;
 
@@ -73,6 +74,7 @@ fn routes() -> OpenApiRouter<App> {
         .merge(accesses::router())
         .merge(analytics::router())
         .merge(analytics_exports::router())
+        .merge(stream::router())
         .merge(graphql::router())
         .merge(admin::router())
         .merge(projections::router())
