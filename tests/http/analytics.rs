@@ -358,6 +358,36 @@ async fn figures_of_few_are_not_shown() {
     assert_eq!((entered("accepted", "housing"), entered("draft", "rare")), (json!(3), Value::Null));
     assert!(read("processingTimes").await.iter().all(|row| row["decisions"].as_i64() >= Some(3)));
     assert_eq!(read("processingTimes").await.len(), 6);
+    let by_status = read("dossiersByStatus").await;
+    let number = |status: &str| by_status.iter().find(|row| row["status"] == status).unwrap()["dossiers"].clone();
+    assert_eq!((number("accepted"), number("refused")), (json!(3), Value::Null));
+}
+
+#[tokio::test]
+async fn what_is_not_shown_does_not_follow_from_what_is() {
+    let (process, admin, analyst) = counted(&[("CAPITUNE_SMALLEST_GROUP", "3")]).await;
+    let (ada, pro) = (process.client().register("Ada").await, admin.register_with_roles("Pro", &["pro"]).await);
+    let mut last = 0;
+    // Of the one alone, all and the others would tell; with the four that are left out as well, it is five.
+    for (category, decided) in [("few", 1), ("some", 4), ("many", 6)] {
+        for _ in 0..decided {
+            let dossier = json!({ "title": "x", "category": category });
+            let path = ada.post("/api/dossiers", dossier).await.expect(201).header("location").to_owned();
+            for command in way_to("accepted") {
+                let who = if OWNERS.contains(command) { &ada } else { &pro };
+                last = obey(who, &path, command).await.expect(200).position();
+            }
+        }
+    }
+    let path = format!("/api/analytics/processingTimes?minPosition={last}");
+    let times = items(&analyst.get(&path).await.expect(200)).to_vec();
+    let month = json!(chrono::Utc::now().date_naive().format("%Y-%m-01").to_string());
+    for month in [Value::Null, month] {
+        let of_month = times.iter().filter(|row| row["month"] == month && row["reviewerId"].is_null());
+        let mut shown: Vec<_> = of_month.map(|row| (row["category"].as_str(), row["decisions"].as_i64())).collect();
+        shown.sort_unstable();
+        assert_eq!(shown, [(None, Some(11)), (Some("many"), Some(6))]);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

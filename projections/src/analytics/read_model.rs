@@ -200,16 +200,27 @@ pub static READ_MODELS: [ReadModel; 11] = [
             column("medianHours", Number, "Half of them took no longer."),
             column("p90Hours", Number, "Nine in ten of them took no longer."),
         ],
-        query: "select month, category, reviewer_id as \"reviewerId\", count(*) as decisions,
-                    percentile_cont(0.5) within group (order by hours) as \"medianHours\",
-                    percentile_cont(0.9) within group (order by hours) as \"p90Hours\"
-                from given, (
-                    select date_trunc('month', decided_at at time zone 'UTC')::date as month, category, reviewer_id,
-                        greatest(extract(epoch from decided_at - submitted_at), 0)::float8 / 3600 as hours
-                    from analytics.dossiers where decided_at is not null and submitted_at is not null) d
-                group by grouping sets ((), (month), (category), (reviewer_id), (month, category), (month, reviewer_id)),
-                    smallest
-                having count(*) >= smallest order by month nulls first, category nulls first, reviewer_id nulls first",
+        // A group is also left out where those beside it that are too small could be told from what is left of their
+        // sum: the smallest go until what is missing is itself large enough.
+        query: "select month, category, \"reviewerId\", decisions, \"medianHours\", \"p90Hours\"
+                from (
+                    select *, sum(decisions) over (partition by level, month
+                            order by decisions, category, \"reviewerId\" rows unbounded preceding) - decisions as beside,
+                        sum(decisions) over (partition by level, category, \"reviewerId\"
+                            order by decisions, month rows unbounded preceding) - decisions as before
+                    from given, (
+                        select month, category, reviewer_id as \"reviewerId\", count(*) as decisions,
+                            percentile_cont(0.5) within group (order by hours) as \"medianHours\",
+                            percentile_cont(0.9) within group (order by hours) as \"p90Hours\",
+                            grouping(month, category, reviewer_id) as level
+                        from (
+                            select date_trunc('month', decided_at at time zone 'UTC')::date as month, category, reviewer_id,
+                                greatest(extract(epoch from decided_at - submitted_at), 0)::float8 / 3600 as hours
+                            from analytics.dossiers where decided_at is not null and submitted_at is not null) d
+                        group by grouping sets
+                            ((), (month), (category), (reviewer_id), (month, category), (month, reviewer_id))) g) p
+                where decisions >= smallest and (beside = 0 or beside >= smallest) and (before = 0 or before >= smallest)
+                order by month nulls first, category nulls first, \"reviewerId\" nulls first",
     },
     ReadModel {
         name: "changeReasons",
@@ -229,7 +240,8 @@ pub static READ_MODELS: [ReadModel; 11] = [
         name: "dossiersByStatus",
         about: "How many dossiers are in a status now.",
         columns: &[column("status", Text, "The status."), column("dossiers", Integer, "How many.")],
-        query: "select status, count(*) as dossiers from analytics.dossiers group by status order by status",
+        query: "select status, shown(count(*), smallest) as dossiers from given, analytics.dossiers
+                group by status, smallest order by status",
     },
     ReadModel {
         name: "dossiersByDay",
