@@ -167,6 +167,20 @@ pub async fn kept_database_url() -> String {
     url
 }
 
+/// A copy of this database, as a backup of now would be, for as long as the test runs; nobody may be at work on it.
+pub async fn copy_of(url: &str) -> String {
+    static NUMBER: AtomicU32 = AtomicU32::new(0);
+    let name = format!("copy_{}", NUMBER.fetch_add(1, Ordering::Relaxed));
+    let base = &servers().await.database_url;
+    let copied = reqwest::Url::parse(url).unwrap().path().trim_start_matches('/').to_owned();
+    // Connections of processes that have ended may be there for a moment.
+    let gone = format!("select pg_terminate_backend(pid) from pg_stat_activity where datname = '{copied}'");
+    execute(base, &gone).await;
+    execute(base, &format!("create database {name} template {copied}")).await;
+    DATABASES.with(|databases| databases.0.borrow_mut().push(name.clone()));
+    with_database(base, &name)
+}
+
 /// The master key of every test.
 pub fn master_key() -> MasterKey {
     MasterKey::new(&[42; 32])

@@ -20,6 +20,7 @@ use crate::auth::{Auth, AuthError};
 use crate::avatars::Avatars;
 use crate::config::{AddressRange, Config};
 use crate::cors::Origins;
+use crate::erasure::Ledger;
 use crate::invitations::Invitations;
 use crate::mail::Mailbox;
 use crate::rate_limit::Limiter;
@@ -77,6 +78,7 @@ struct Inner {
     streams: Arc<Semaphore>,
     smallest_group: i64,
     exports: ExportPlace,
+    ledger: Option<Ledger>,
     limiter: Limiter,
     origins: Origins,
     unsafe_durability: bool,
@@ -89,6 +91,8 @@ impl App {
     /// # Errors
     /// [`AuthError`] when signing does not work on this machine, or the store does not answer.
     pub async fn open(config: &Config, parts: Parts) -> Result<Self, AuthError> {
+        let log = parts.store.log_id();
+        let ledger = config.erasure_ledger.as_ref().and_then(|url| Ledger::open(url, log));
         let commands = Commands::new(parts.store.clone(), &parts.database);
         let auth = Auth::open(config, &parts.database, &parts.store, commands.clone()).await?;
         let limiter = Limiter::start(config.rate_limits, &parts.database, parts.stop.clone());
@@ -115,6 +119,7 @@ impl App {
                 streams: Arc::new(Semaphore::new(STREAMS)),
                 smallest_group: i64::from(config.smallest_group),
                 exports: ExportPlace::at(config.exports.clone()),
+                ledger,
                 limiter,
                 origins: Origins::new(config.cors_origins.clone()),
                 unsafe_durability: config.unsafe_durability,
@@ -176,6 +181,11 @@ impl App {
     /// Where exports are kept.
     pub fn exports(&self) -> &ExportPlace {
         &self.inner.exports
+    }
+
+    /// Where it is told outside the database who was erased.
+    pub fn ledger(&self) -> Option<&Ledger> {
+        self.inner.ledger.as_ref()
     }
 
     /// How many the smallest group has that is shown.

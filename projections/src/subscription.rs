@@ -64,11 +64,16 @@ impl Feed {
 
     /// Passes on what is appended from now on; what was before, each subscription reads from the log.
     async fn consume(&self, store: &EventStore, client: &Client, backoff: &mut Backoff) -> Result<(), String> {
-        let head = store.head().await.map_err(|error| error.to_string())?;
         let stream = jetstream::new(client.clone())
-            .get_stream_no_info(bus::stream_name(store.log_id()))
+            .get_stream(bus::stream_name(store.log_id()))
             .await
             .map_err(|error| error.to_string())?;
+        let published = stream.cached_info().state.last_sequence;
+        let head = store.head().await.map_err(|error| error.to_string())?;
+        if published > head {
+            // What a restored log has lost must not be applied; the relay makes the stream anew.
+            return Err(format!("the stream is at {published}, the log at {head}"));
+        }
         let consumer = stream
             .create_consumer(OrderedConfig {
                 deliver_policy: DeliverPolicy::ByStartSequence { start_sequence: head + 1 },

@@ -8,6 +8,7 @@ mod history;
 mod import;
 mod progress;
 mod rebuild;
+mod restored;
 mod rewrap;
 mod rotate;
 mod settings;
@@ -72,6 +73,8 @@ enum Command {
         /// The projections' names; all when not given
         names: Vec<String>,
     },
+    /// Say, before anything is started, that the database was restored from a backup
+    Restored,
     /// Wrap every person's key by the first of several master keys, so that the others can be given up
     Rewrap,
     /// Sign access tokens with a new key from now on; it changes by itself every month
@@ -133,6 +136,7 @@ async fn execute(arguments: Arguments) -> Result<(), CliError> {
         Some(Command::Rebuild { name, aggregate: Some(id) }) => rebuild::aggregate(&configured()?, &name, id).await,
         Some(Command::Rollback { name }) => rebuild::roll_back(&configured()?, &name).await,
         Some(Command::Verify { names }) => verify::run(&configured()?, &names).await,
+        Some(Command::Restored) => restored::run(&configured()?).await,
         Some(Command::Rewrap) => rewrap::run(&configured()?).await,
         Some(Command::RotateSigningKey { stolen }) => rotate::run(&configured()?, stolen).await,
         Some(Command::ImportAccounts { file }) => import::run(&configured()?, &file).await,

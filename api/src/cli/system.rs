@@ -132,6 +132,7 @@ impl System {
         let app = App::open(config, parts).await?;
         let configured = config.admin.as_ref();
         let configured = configured.map(|admin| (admin.email.expose().to_owned(), admin.password.expose().to_owned()));
+        erasure::agree_with_ledger(&app).await;
         // First: no admin is made by a start that cannot show the password.
         let (listener, address) = listen(config.listen).await?;
         let keep = |email: &str, password: &str| welcome::keep(self.embedded.as_ref(), email, password);

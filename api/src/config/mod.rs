@@ -74,6 +74,8 @@ pub struct Config {
     pub max_requests: usize,
     /// Where analysts' exports are kept.
     pub exports: Url,
+    /// Where it is told outside the database who was erased.
+    pub erasure_ledger: Option<Url>,
     /// How many the smallest group has that analysts are shown a figure of.
     pub smallest_group: u32,
     /// How long a request may take.
@@ -206,6 +208,7 @@ impl Config {
             trusted_proxies: source.optional(&settings::TRUSTED_PROXIES, list)?.unwrap_or_default(),
             cors_origins: source.optional(&settings::CORS_ORIGINS, list)?.unwrap_or_default(),
             max_requests: source.required(&settings::MAX_REQUESTS, |text| within(text, 1, 1_000_000))?,
+            erasure_ledger: source.optional(&settings::ERASURE_LEDGER, place)?,
             exports: source.optional(&settings::EXPORTS, place)?.map_or_else(|| exports_in(&data_dir(source)), Ok)?,
             smallest_group: source.required(&settings::SMALLEST_GROUP, |text| within(text, 1, 1_000))?,
             request_timeout: source

@@ -169,6 +169,13 @@ pub(super) static EXPORTS: Setting = secret(setting(
     "file:///directory or s3://bucket/prefix",
     "where analysts' exports are kept, the same for all processes; in the data directory when it is not set",
 ));
+pub(super) static ERASURE_LEDGER: Setting = secret(setting(
+    "CAPITUNE_ERASURE_LEDGER",
+    "",
+    "file:///directory or s3://bucket/prefix",
+    "where it is told outside the database who was erased, the same for all processes, so that a restored backup brings \
+     nobody back",
+));
 pub(super) static SMALLEST_GROUP: Setting = setting(
     "CAPITUNE_SMALLEST_GROUP",
     "5",
@@ -217,7 +224,7 @@ static NATS_BIN: Setting = environment_only(setting(
 ));
 
 /// Every setting, in the order in which it is shown.
-pub static SETTINGS: [&Setting; 32] = [
+pub static SETTINGS: [&Setting; 33] = [
     &LISTEN,
     &METRICS_LISTEN,
     &DATA_DIR,
@@ -241,6 +248,7 @@ pub static SETTINGS: [&Setting; 32] = [
     &CORS_ORIGINS,
     &MAX_REQUESTS,
     &EXPORTS,
+    &ERASURE_LEDGER,
     &SMALLEST_GROUP,
     &REQUEST_TIMEOUT,
     &BODY_LIMIT,

@@ -54,6 +54,28 @@ pub struct LogId {
     pub generation: i32,
 }
 
+impl LogId {
+    /// The log of a migrated database.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the database does not answer.
+    pub async fn read(database: &Database) -> Result<Self, StoreError> {
+        let (id, generation) =
+            sqlx::query_as("select log_id, generation from log_identity").fetch_one(&database.reads).await?;
+        Ok(Self { id, generation })
+    }
+
+    /// Says that the log was restored: what may know more of it than it does itself is believed no more.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the database does not answer.
+    pub async fn raise_generation(database: &Database) -> Result<Self, StoreError> {
+        let raise = "update log_identity set generation = generation + 1 returning log_id, generation";
+        let (id, generation) = sqlx::query_as(raise).fetch_one(&database.writes).await?;
+        Ok(Self { id, generation })
+    }
+}
+
 impl std::fmt::Display for LogId {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{}-{}", self.id.simple(), self.generation)
@@ -82,15 +104,14 @@ impl EventStore {
     /// [`StoreError`] when the database does not answer, or when `master_key` is not the one that this log was
     /// started with.
     pub async fn open(database: &Database, master_key: MasterKey) -> Result<Self, StoreError> {
-        let (id, generation): (Uuid, i32) =
-            sqlx::query_as("select log_id, generation from log_identity").fetch_one(&database.reads).await?;
+        let log_id = LogId::read(database).await?;
         let vault = Vault::open(database, master_key).await?;
         #[cfg(feature = "sabotage-unordered-cursor")]
         sabotage::number_without_the_lock(database).await?;
         let inner = Arc::new(Inner {
             reads: database.reads.clone(),
             writes: database.writes.clone(),
-            log_id: LogId { id, generation },
+            log_id,
             vault,
             appender: Appender::start(database),
             heads: Heads::start(database),

@@ -5,7 +5,7 @@ use std::time::Duration;
 use async_nats::jetstream::context::GetStreamErrorKind;
 use async_nats::jetstream::stream::{Config, DiscardPolicy, LastRawMessageErrorKind, StorageType, Stream};
 use async_nats::jetstream::{Context, ErrorCode};
-use event_store::{Database, EventStore, StoreError};
+use event_store::{Database, EventStore, LogId, StoreError};
 
 use super::RelayError;
 use crate::bus;
@@ -34,6 +34,7 @@ pub(super) async fn agree(context: &Context, store: &EventStore, database: &Data
         },
     }
     create(context, store, name, needed).await?;
+    delete_earlier(context, store.log_id()).await;
     tracing::info!(after = needed, "the stream was created");
     Ok(needed)
 }
@@ -73,6 +74,17 @@ async fn create(context: &Context, store: &EventStore, name: String, after: u64)
     };
     context.create_stream(config).await.map_err(|error| RelayError::Stream("created", error.to_string()))?;
     Ok(())
+}
+
+/// Streams of generations that a restore has ended hold disk and nothing else; one that stays is tried again with the
+/// next stream that is created.
+async fn delete_earlier(context: &Context, log: LogId) {
+    for generation in 1..log.generation {
+        let name = bus::stream_name(LogId { generation, ..log });
+        if let Err(error) = context.delete_stream(&name).await {
+            tracing::debug!(stream = name, %error, "an earlier stream is not there, or stays");
+        }
+    }
 }
 
 /// The lowest checkpoint: nothing up to it is waited for. One that is ahead of the log is another log's.

@@ -1,8 +1,12 @@
 //! Erasure: a person is forgotten, however often a process ends in the middle of it.
 //!
 //! First the wish is written down, then the account's last event is appended, then the key is destroyed and what has no
-//! further use is deleted. What was begun is finished by whichever process looks next.
+//! further use is deleted. What was begun is finished by whichever process looks next. A ledger outside the database
+//! tells who was erased, and whoever is missing there or here is brought up to date before anybody is served.
 
+mod ledger;
+
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use chrono::Utc;
@@ -14,7 +18,7 @@ use domain::{Actor, Role};
 use event_store::{Claim, StoreError};
 use projections::organization::{self, Organizations};
 use projections::{Projection, Scope};
-use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 use uuid::Uuid;
 
 use crate::answer::Answered;
@@ -24,12 +28,16 @@ use crate::error::command_problem;
 use crate::extract::Order;
 use crate::problem::Problem;
 
+pub use ledger::Ledger;
+
 const LOOK_EVERY: Duration = Duration::from_secs(60);
 /// Younger wishes are being seen to by the process that took them.
 const LEFT_BEHIND: Duration = Duration::from_secs(60);
 const DEADLINE: Duration = Duration::from_secs(10);
 /// How long a request waits for the read model that tells where somebody belongs.
 const PATIENCE: Duration = Duration::from_secs(2);
+/// How soon the ledger is asked again.
+const ASK_AGAIN: Duration = Duration::from_secs(2);
 /// Organisations read at once.
 const PAGE: u32 = 100;
 
@@ -107,11 +115,65 @@ async fn finish(app: &App, id: Uuid, released: &[Claim]) -> Result<(), Problem> 
         .execute(app.writes())
         .await?;
     sqlx::query("delete from credentials where account_id = $1").bind(id).execute(app.writes()).await?;
+    if let Some(ledger) = app.ledger() {
+        ledger.note(id).await.map_err(unwritten)?;
+    }
     leave_organizations(app, id).await?;
     sqlx::query("update erasures set finished_at = clock_timestamp() where person_id = $1 and finished_at is null")
         .bind(id)
         .execute(app.writes())
         .await?;
+    Ok(())
+}
+
+fn unwritten(error: object_store::Error) -> StoreError {
+    StoreError::Unavailable(format!("the ledger of erasures: {error}"))
+}
+
+/// Makes the database and the ledger agree on who was erased, however long that takes: before it is done, a restored
+/// backup would show people who were promised to be forgotten.
+pub async fn agree_with_ledger(app: &App) {
+    let Some(ledger) = app.ledger() else { return };
+    tracing::info!("reading the ledger of erasures; nobody is served before that");
+    while let Err(problem) = try_to_agree(app, ledger).await {
+        tracing::error!(%problem, "the ledger of erasures cannot be read; trying again");
+        if app.stop().run_until_cancelled(sleep(ASK_AGAIN)).await.is_none() {
+            return;
+        }
+    }
+}
+
+async fn try_to_agree(app: &App, ledger: &Ledger) -> Result<(), Problem> {
+    let told = ledger.persons().await.map_err(unwritten)?;
+    let erased = "select person_id from person_keys where erased_at is not null";
+    let erased: Vec<Uuid> = sqlx::query_scalar(erased).fetch_all(app.reads()).await?;
+    let erased: BTreeSet<Uuid> = erased.into_iter().collect();
+    for person in erased.difference(&told) {
+        ledger.note(*person).await.map_err(unwritten)?;
+    }
+    for person in told.difference(&erased) {
+        tracing::warn!(%person, "the database is older than an erasure; the person is erased again");
+        erase_again(app, *person).await?;
+    }
+    Ok(())
+}
+
+/// Whatever the account is now: an admin, suspended, or not there yet.
+async fn erase_again(app: &App, id: Uuid) -> Result<(), Problem> {
+    let claims = release(app, id).await?;
+    sqlx::query("insert into erasures (person_id) values ($1) on conflict do nothing")
+        .bind(id)
+        .execute(app.writes())
+        .await?;
+    let context = context(id, false, claims.clone());
+    match app.commands().execute::<Account>(id, command(None), context).await {
+        Ok(_) | Err(CommandError::Rejected(_) | CommandError::Denied(_)) => {}
+        Err(error) => return Err(command_problem::<Account>(error)),
+    }
+    app.vault().erase(id).await?;
+    if let Err(problem) = finish(app, id, &claims).await {
+        tracing::warn!(%problem, "an erasure is to be finished later");
+    }
     Ok(())
 }
 
