@@ -96,7 +96,7 @@ async fn follow(
     let mut response = Sse::new(events.map(Ok::<_, Infallible>)).into_response();
     let (name, value) = UNBUFFERED.clone();
     response.headers_mut().insert(name, value);
-    mark_reached(response.headers_mut(), head.into());
+    mark_reached(response.headers_mut(), after.into());
     Ok(response)
 }
 
@@ -133,7 +133,13 @@ impl Feed {
             self.next_look = Instant::now() + PAUSE;
             match self.look().await {
                 Ok(changes) if changes.is_empty() => {}
-                Ok(changes) => return Some(changes.iter().filter_map(message).collect()),
+                Ok(changes) => {
+                    if changes.len() == PAGE as usize {
+                        // Whoever is far behind catches up without a pause.
+                        self.next_look = Instant::now();
+                    }
+                    return Some(changes.iter().filter_map(message).collect());
+                }
                 Err(problem) if problem.is_refusal() => return None,
                 // The stream outlives that the database is away.
                 Err(_) => {}
