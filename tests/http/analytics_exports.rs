@@ -124,9 +124,11 @@ async fn one_key_makes_one_export_and_few_are_made_at_once() {
     // Once there is room the same key does what it was meant for.
     execute(&url, "update analytics_exports set status = 'failed'").await;
     ask("b").await.expect(202);
-    // What is past its time is gone, file and all.
+    // What is past its time is gone, file and all, and what a process that died has left half made.
     let path = ask("b").await.expect(202).header("location").to_owned();
     finished(&analyst, &path).await;
+    let own = directory.path().join(path.rsplit('/').next().unwrap());
+    std::fs::write(own.join("1-dossiers.csv#1"), "half").unwrap();
     let files = || walk(directory.path());
     assert!(files() > 0);
     execute(&url, "update analytics_exports set created_at = 'epoch'").await;

@@ -1,5 +1,6 @@
 //! Making an export: rows from the database, pieces to the store, and how it ended to its row.
 
+use std::io::ErrorKind;
 use std::time::Duration;
 
 use object_store::ObjectStoreExt;
@@ -173,15 +174,25 @@ async fn look(app: &App) -> Result<(), MakeError> {
     let old =
         format!("select * from analytics_exports where created_at < clock_timestamp() - interval '{KEPT}' limit 100");
     for export in sqlx::query_as::<_, Export>(&old).fetch_all(app.reads()).await? {
-        let (store, prefix) = app.exports().open()?;
-        for attempt in 1..=export.attempt {
-            match store.delete(&export.path_of(attempt, prefix)).await {
-                Ok(()) | Err(object_store::Error::NotFound { .. }) => {}
-                Err(error) => return Err(error.into()),
-            }
-        }
+        delete_files(app, &export).await?;
         let gone = "delete from analytics_exports where id = $1";
         sqlx::query(gone).bind(export.id).execute(app.writes()).await?;
     }
     Ok(())
+}
+
+async fn delete_files(app: &App, export: &Export) -> Result<(), MakeError> {
+    let (store, prefix) = app.exports().open()?;
+    for attempt in 1..=export.attempt {
+        match store.delete(&export.path_of(attempt, prefix)).await {
+            Ok(()) | Err(object_store::Error::NotFound { .. }) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    // What a process that died has begun is no object yet: in a directory it is a file beside them.
+    let Some(directory) = app.exports().directory() else { return Ok(()) };
+    match tokio::fs::remove_dir_all(directory.join(export.id.to_string())).await {
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(error.into()),
+        _ => Ok(()),
+    }
 }

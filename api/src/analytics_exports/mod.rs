@@ -3,6 +3,7 @@
 
 mod making;
 
+use std::path::PathBuf;
 use std::sync::OnceLock;
 
 use chrono::{DateTime, NaiveDate, Utc};
@@ -109,6 +110,11 @@ impl ExportPlace {
             Problem::new(&codes::EXPORTS_UNAVAILABLE).with_retry_after(60)
         })?;
         Ok(self.opened.get_or_init(|| place))
+    }
+
+    /// The directory that it is, if it is one.
+    pub fn directory(&self) -> Option<PathBuf> {
+        (self.url.scheme() == "file").then(|| self.url.to_file_path().ok())?
     }
 }
 
