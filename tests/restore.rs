@@ -93,8 +93,8 @@ struct Somebody {
 async fn somebody(system: &Process) -> Somebody {
     let email = format!("{}@capitune.test", Uuid::now_v7().simple());
     let body = json!({ "email": email, "password": PASSWORD, "name": "Ada Lovelace" });
-    let registered = system.client().post("/api/auth/register", body).await.expect(201);
-    let client = system.client().with_token(registered.body["token"].as_str().unwrap());
+    system.client().post("/api/auth/register", body).await.expect(201);
+    let client = system.client().log_in(&email, PASSWORD).await;
     let dossier = client.create_dossier("A request").await.header("location").to_owned();
     Somebody { email, client, dossier }
 }
@@ -122,15 +122,23 @@ async fn a_restored_backup_brings_nobody_back() {
     let system = Process::api(&url, &[]).await;
     let first = somebody(&system).await;
     first.client.delete("/api/users/me").await.expect(200);
-    let (second, third) = (somebody(&system).await, somebody(&system).await);
+    let (second, third, admin) = (somebody(&system).await, somebody(&system).await, somebody(&system).await);
+    let roles = async |system: &Process, who: &Somebody, roles: &[&str]| {
+        let path = format!("/api/admin/users/{}/roles", who.client.user_id);
+        system.admin().await.put(&path, json!({ "roles": roles })).await.expect(200);
+    };
+    roles(&system, &admin, &["applicant", "admin"]).await;
     end(system).await;
     let (backup, control) = (copy_of(&url).await, copy_of(&url).await);
     let system = Process::spawn(with_ledger(&url, nats, &ledger)).await;
     system.ready().await;
     let again = system.client().log_in(&second.email, PASSWORD).await;
     again.delete("/api/users/me").await.expect(200);
+    // In the backup she is somebody who must not be erased.
+    roles(&system, &admin, &["applicant"]).await;
+    system.client().log_in(&admin.email, PASSWORD).await.delete("/api/users/me").await.expect(200);
     let told = || place.path().join("capitune").read_dir().unwrap().next().unwrap().unwrap().path().join("erasures");
-    eventually("both are told", || async { told().read_dir().is_ok_and(|persons| persons.count() == 2) }).await;
+    eventually("all are told", || async { told().read_dir().is_ok_and(|persons| persons.count() == 3) }).await;
     end(system).await;
 
     // Without the ledger she would be back.
@@ -140,14 +148,16 @@ async fn a_restored_backup_brings_nobody_back() {
 
     let system = Process::spawn(with_ledger(&backup, nats, &ledger)).await;
     system.ready().await;
-    assert_eq!(log_in(&system, &second.email).await, 401);
-    assert!(description(&system, &second.dossier).await.is_null());
+    for erased in [&second, &admin] {
+        assert_eq!(log_in(&system, &erased.email).await, 401);
+        assert!(description(&system, &erased.dossier).await.is_null());
+    }
     // Nor is anything of hers readable by whoever has the database and the master key.
     let node = Node::start(&backup).await;
     let key = format!("select count(wrapped_key) from person_keys where person_id = '{}'", again.user_id);
     assert_eq!(node.ask::<i64>(&key).await, 0);
     let finished = "select count(*) from erasures where finished_at is not null";
-    eventually("all of it is done", || async { node.ask::<i64>(finished).await == 2 }).await;
+    eventually("all of it is done", || async { node.ask::<i64>(finished).await == 3 }).await;
     // Nobody else is touched.
     assert_eq!(log_in(&system, &third.email).await, 200);
     assert_eq!(description(&system, &third.dossier).await, "Two rooms");
@@ -163,9 +173,14 @@ async fn nobody_is_served_before_the_ledger_is_read() {
     command.env("AWS_ACCESS_KEY_ID", "x").env("AWS_SECRET_ACCESS_KEY", "x").env("AWS_REGION", "x");
     let mut waiting = Process::spawn(command).await;
     eventually("it says what it waits for", || async { waiting.output().contains("ledger of erasures") }).await;
+    sleep(Duration::from_secs(2)).await;
     assert!(!waiting.is_ready().await);
     waiting.signal("TERM");
     assert_eq!(waiting.end().await, Some(0));
+    // Nor where there is no such place.
+    let (status, said) = data_directory::run(with_ledger(&url, nats, "file:///proc/ledger")).await;
+    assert_eq!(status, Some(2), "{said}");
+    assert!(said.contains("CAPITUNE_ERASURE_LEDGER"), "{said}");
     let ledger = format!("file://{}", place.path().display());
     let system = Process::spawn(with_ledger(&url, nats, &ledger)).await;
     system.ready().await;

@@ -57,6 +57,8 @@ pub struct Parts {
     pub metrics: Option<PrometheusHandle>,
     /// Where messages are kept that no server sends.
     pub mailbox: Option<Mailbox>,
+    /// Where it is told outside the database who was erased.
+    pub ledger: Option<Ledger>,
     /// Ends what goes on in the background.
     pub stop: CancellationToken,
 }
@@ -78,7 +80,6 @@ struct Inner {
     streams: Arc<Semaphore>,
     smallest_group: i64,
     exports: ExportPlace,
-    ledger: Option<Ledger>,
     limiter: Limiter,
     origins: Origins,
     unsafe_durability: bool,
@@ -91,8 +92,6 @@ impl App {
     /// # Errors
     /// [`AuthError`] when signing does not work on this machine, or the store does not answer.
     pub async fn open(config: &Config, parts: Parts) -> Result<Self, AuthError> {
-        let log = parts.store.log_id();
-        let ledger = config.erasure_ledger.as_ref().and_then(|url| Ledger::open(url, log));
         let commands = Commands::new(parts.store.clone(), &parts.database);
         let auth = Auth::open(config, &parts.database, &parts.store, commands.clone()).await?;
         let limiter = Limiter::start(config.rate_limits, &parts.database, parts.stop.clone());
@@ -119,7 +118,6 @@ impl App {
                 streams: Arc::new(Semaphore::new(STREAMS)),
                 smallest_group: i64::from(config.smallest_group),
                 exports: ExportPlace::at(config.exports.clone()),
-                ledger,
                 limiter,
                 origins: Origins::new(config.cors_origins.clone()),
                 unsafe_durability: config.unsafe_durability,
@@ -185,7 +183,7 @@ impl App {
 
     /// Where it is told outside the database who was erased.
     pub fn ledger(&self) -> Option<&Ledger> {
-        self.inner.ledger.as_ref()
+        self.inner.parts.ledger.as_ref()
     }
 
     /// How many the smallest group has that is shown.

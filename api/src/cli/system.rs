@@ -20,6 +20,7 @@ use crate::app::{App, Parts};
 use crate::auth::{NewAdmin, ensure_first_admin};
 use crate::config::{self, Config};
 use crate::embedded::{Embedded, EmbeddedError};
+use crate::erasure::Ledger;
 use crate::invitations::{self, Invitations};
 use crate::mail::{MailSender, Mailbox, Transport, keep_sending};
 use crate::witnesses::Witnesses;
@@ -121,7 +122,8 @@ impl System {
         }
         if roles.api {
             let (stop, metrics) = (system.stop.clone(), Some(metrics));
-            let parts = Parts { database, store, positions, bus, metrics, mailbox, stop };
+            let ledger = ledger(config, &store)?;
+            let parts = Parts { database, store, positions, bus, metrics, mailbox, ledger, stop };
             let (address, admin) = system.serve_api(config, parts).await?;
             welcome::print(config, system.embedded.as_ref(), address, admin)?;
         }
@@ -196,6 +198,14 @@ fn seal(config: &Config, store: &EventStore, database: &Database, stop: &Cancell
     let places = config.audit_witnesses.clone();
     let witnesses = Witnesses::new(store.clone(), database.writes.clone(), places).run(stop.clone());
     vec![tokio::spawn(sealer), tokio::spawn(witnesses)]
+}
+
+/// Where it is told who was erased, if it is; a place that is set and cannot be used is not as if none were.
+fn ledger(config: &Config, store: &EventStore) -> Result<Option<Ledger>, CliError> {
+    let Some(url) = &config.erasure_ledger else { return Ok(None) };
+    let ledger = Ledger::open(url, store.log_id());
+    let refused = CliError::Unsupported("CAPITUNE_ERASURE_LEDGER cannot be opened: is it a directory to write to?");
+    ledger.map(Some).ok_or(refused)
 }
 
 /// How mail leaves, if it does.

@@ -27,9 +27,8 @@ use crate::extract::{QueryRequest, invalid_parameter, parse_position};
 use crate::problem::{Problem, codes};
 
 static LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
-/// Keeps proxies from collecting what is to be told at once.
-static UNBUFFERED: (HeaderName, HeaderValue) =
-    (HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no"));
+/// By which proxies are kept from collecting what is to be told at once.
+static ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
 
 /// How many changes are read at once.
 const PAGE: u32 = 100;
@@ -94,8 +93,7 @@ async fn follow(
     // Whoever listens must not hold up the end of the process.
     let events = opening.chain(changes.flatten()).take_until(stop.cancelled_owned());
     let mut response = Sse::new(events.map(Ok::<_, Infallible>)).into_response();
-    let (name, value) = UNBUFFERED.clone();
-    response.headers_mut().insert(name, value);
+    response.headers_mut().insert(&ACCEL_BUFFERING, HeaderValue::from_static("no"));
     mark_reached(response.headers_mut(), after.into());
     Ok(response)
 }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use chrono::{DateTime, Utc};
 use domain::EventEnvelope;
 use domain::live::LiveEvent;
-use serde_json::{Value, json};
+use serde_json::json;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
@@ -32,19 +32,16 @@ pub(super) struct LiveEventState {
 }
 
 impl LiveEventState {
-    /// What the change feed says of it: no text, and nothing that a registration changes.
-    fn shown(&self) -> Value {
-        json!({
+    /// What the change feed says of it, where that changed: no text, and nothing that a registration changes.
+    fn entry(&self) -> Option<Entry> {
+        let position = self.changed_at?;
+        let data = json!({
             "organizationId": self.organization_id,
             "status": self.status,
             "startsAt": self.starts_at,
             "capacity": self.capacity,
-        })
-    }
-
-    fn entry(&self) -> Option<Entry> {
-        let position = self.changed_at?;
-        Some(Entry { id: self.id, position, data: Some(self.shown().to_string()) })
+        });
+        Some(Entry { id: self.id, position, data: Some(data.to_string()) })
     }
 }
 
@@ -67,13 +64,12 @@ pub(super) fn advance(
             confirmed: 0,
             waitlisted: 0,
             cancelled: 0,
-            changed_at: Some(*position),
+            changed_at: None,
         },
         (Some(before), _) if before.version < version.cast_signed() => before,
         _ => return Err(misplaced()),
     };
     state.version = version.cast_signed();
-    let shown = state.shown();
     match event {
         LiveEvent::Created { .. } => {}
         LiveEvent::Edited { starts_at, capacity, .. } => {
@@ -91,10 +87,21 @@ pub(super) fn advance(
         LiveEvent::RegistrationCancelled { .. } => state.cancelled += 1,
         LiveEvent::RegistrationsPromoted { users, .. } => state.confirmed += users.len() as i64,
     }
-    if state.shown() != shown {
+    if changes_what_is_told(event) {
         state.changed_at = Some(*position);
     }
     Ok(state)
+}
+
+fn changes_what_is_told(event: &LiveEvent) -> bool {
+    match event {
+        LiveEvent::Edited { starts_at, capacity, .. } => starts_at.is_some() || capacity.is_some(),
+        LiveEvent::Created { .. } | LiveEvent::Published { .. } | LiveEvent::Cancelled { .. } => true,
+        LiveEvent::RegistrationConfirmed { .. }
+        | LiveEvent::RegistrationWaitlisted { .. }
+        | LiveEvent::RegistrationCancelled { .. }
+        | LiveEvent::RegistrationsPromoted { .. } => false,
+    }
 }
 
 /// The states that stand, of those live events that the batch is about.
