@@ -61,12 +61,21 @@ impl Follower {
 
     /// The next change of this thing.
     async fn change_of(&mut self, id: Uuid) -> Message {
-        loop {
-            let message = self.next().await.expect("the stream has ended");
-            if message.change["id"] == json!(id) {
-                return message;
+        self.change_among(id, |_| {}).await
+    }
+
+    /// The same, with a look at what comes before it.
+    async fn change_among(&mut self, id: Uuid, look: impl Fn(&Value)) -> Message {
+        let change = async {
+            loop {
+                let message = self.next().await.expect("the stream has ended");
+                look(&message.change);
+                if message.change["id"] == json!(id) {
+                    return message;
+                }
             }
-        }
+        };
+        timeout(SOON, change).await.expect("nothing is told of it")
     }
 
     /// Whatever still comes, until the end.
@@ -124,14 +133,9 @@ async fn topics_choose_and_registrations_are_nobodys_business() {
     ada.post(&format!("/api/events/{}/register", live.id()), json!({})).await.expect(200);
     ada.create_dossier("another topic").await;
     let cancelled = organizer.post(&format!("{path}/cancel"), json!({ "reason": "Snow" })).await.expect(200);
-    loop {
-        let message = follower.next().await.unwrap();
-        assert!(message.change.is_null() || message.change["kind"] == "liveEvent", "{:#}", message.change);
-        if message.change["id"] == json!(live.id()) {
-            assert_eq!((message.id, &message.change["data"]["status"]), (cancelled.position(), &json!("cancelled")));
-            break;
-        }
-    }
+    let of_the_topic = |change: &Value| assert!(change.is_null() || change["kind"] == "liveEvent", "{change:#}");
+    let message = follower.change_among(live.id(), of_the_topic).await;
+    assert_eq!((message.id, &message.change["data"]["status"]), (cancelled.position(), &json!("cancelled")));
 }
 
 #[tokio::test(flavor = "multi_thread")]
