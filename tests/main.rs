@@ -25,6 +25,7 @@ mod projections;
 mod quarantine;
 mod rebuild;
 mod relay;
+mod replication;
 mod restore;
 mod row_level_security;
 mod several_processes;

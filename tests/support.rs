@@ -5,12 +5,14 @@ pub mod archive;
 pub mod bus;
 pub mod client;
 pub mod data_directory;
+pub mod front;
 pub mod links;
 pub mod models;
 pub mod oidc;
 pub mod people;
 pub mod process;
 pub mod proxy;
+pub mod replication;
 pub mod s3;
 pub mod smtp;
 
