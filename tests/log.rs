@@ -28,6 +28,7 @@ fn append(id: Uuid, expected_version: u64, events: usize) -> Append {
         stream: StreamId { aggregate_type: "note", id },
         expected_version,
         known: false,
+        losses: 0,
         events: (0..events).map(|_| event("{}")).collect(),
         unchanged_position: 0,
         idempotency: None,
@@ -197,9 +198,14 @@ async fn a_process_that_remembers_more_than_the_log_holds_leaves_no_hole_in_a_st
     for _ in 0..2 {
         rival.store.append(append(Uuid::now_v7(), 0, 1)).await.unwrap().unwrap();
     }
+    let decided_now = |append| Append { losses: node.store.continuity().losses(), ..append };
+    // Whatever was decided before the loss is refused, also on a stream that is new.
+    assert_eq!(node.store.append(known(append(id, 4, 1))).await.unwrap(), Err(Refusal::Conflict));
+    assert_eq!(node.store.append(known(append(Uuid::now_v7(), 0, 1))).await.unwrap(), Err(Refusal::Conflict));
+    assert_eq!(node.store.continuity().losses(), 1);
     for _ in 0..3 {
-        assert_eq!(node.store.append(known(append(id, 4, 1))).await.unwrap(), Err(Refusal::Conflict));
-        node.store.append(known(append(Uuid::now_v7(), 0, 1))).await.unwrap().unwrap();
+        assert_eq!(node.store.append(decided_now(append(id, 4, 1))).await.unwrap(), Err(Refusal::Conflict));
+        node.store.append(decided_now(known(append(Uuid::now_v7(), 0, 1)))).await.unwrap().unwrap();
     }
     let stream = StreamId { aggregate_type: "note", id };
     assert_eq!(node.store.read_stream(stream, 0).await.unwrap().len(), 2);

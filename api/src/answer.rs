@@ -160,6 +160,7 @@ impl App {
             stream: subject,
             expected_version: 0,
             known: false,
+            losses: self.store().continuity().losses(),
             events: Vec::new(),
             unchanged_position: 0,
             idempotency: Some(key.clone()),

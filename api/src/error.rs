@@ -57,7 +57,7 @@ pub fn rejection_problem<R: Rejection>(rejection: &R) -> Problem {
 impl From<StoreError> for Problem {
     fn from(error: StoreError) -> Self {
         match error {
-            StoreError::Unavailable(_) => {
+            StoreError::Unavailable(_) | StoreError::Lost(_) => {
                 tracing::warn!(%error, "the event store did not answer");
                 Self::new(&codes::STORE_UNAVAILABLE).with_retry_after(1)
             }

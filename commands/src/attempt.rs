@@ -30,6 +30,8 @@ struct Standstill<A: Aggregate> {
     decision: Decision<A>,
     version: u64,
     commits: Commits,
+    /// The losses of the log's tail that were known before the state was read.
+    losses: u64,
 }
 
 impl Inner {
@@ -45,11 +47,11 @@ impl Inner {
         let entry = self.warm.entry::<A>(id);
         let mut warm = entry.lock().await;
         warm.refresh(self, id, *known_head).await?;
-        let (version, commits) = (warm.version(), warm.commits());
+        let (version, commits, losses) = (warm.version(), warm.commits(), warm.losses());
         let decision = decide(warm.state(), version, command, context);
         let Decision::Change { role, events } = decision else {
             drop(warm);
-            let standstill = Standstill { decision, version, commits };
+            let standstill = Standstill { decision, version, commits, losses };
             return self.stand_still(stream, standstill, context, known_head).await;
         };
         // From here on the state is ahead of the log; dropped on the way, the guard throws it away.
@@ -61,6 +63,7 @@ impl Inner {
             stream,
             expected_version: version,
             known: true,
+            losses,
             events,
             unchanged_position: 0,
             idempotency: context.idempotency.clone(),
@@ -95,12 +98,16 @@ impl Inner {
         context: &Context,
         known_head: &mut u64,
     ) -> Result<Next, CommandError<A::Error>> {
-        let Standstill { decision, version, commits } = standstill;
+        let Standstill { decision, version, commits, losses } = standstill;
         let committed = timeout_at(context.deadline, commits.reached(version)).await;
         if !committed.map_err(|_| CommandError::Contention)? {
             return Ok(Next::DecideAgain);
         }
         let head = self.store.stream_head(stream).await?;
+        if self.store.continuity().losses() != losses {
+            *known_head = 0;
+            return Ok(Next::DecideAgain);
+        }
         let fresh = head.version <= version || (*known_head > 0 && *known_head <= version);
         *known_head = (*known_head).max(head.version);
         if !fresh {
@@ -115,7 +122,7 @@ impl Inner {
             Decision::Rejected(error) => Err(CommandError::Rejected(error)),
             Decision::Denied(denial) => Err(CommandError::Denied(denial)),
             Decision::WrongVersion => Err(CommandError::VersionMismatch { current: head.version }),
-            Decision::Unchanged | Decision::Change { .. } => self.unchanged(stream, head, context).await,
+            Decision::Unchanged | Decision::Change { .. } => self.unchanged(stream, head, losses, context).await,
         }
     }
 
@@ -124,6 +131,7 @@ impl Inner {
         &self,
         stream: StreamId,
         head: StreamHead,
+        losses: u64,
         context: &Context,
     ) -> Result<Next, CommandError<E>> {
         let answer = Next::Answer(executed(stream.id, head, Outcome::Unchanged));
@@ -134,6 +142,7 @@ impl Inner {
             stream,
             expected_version: head.version,
             known: true,
+            losses,
             events: Vec::new(),
             unchanged_position: head.position,
             idempotency: context.idempotency.clone(),

@@ -124,6 +124,7 @@ impl PersistedEventRepository for EventRepository {
             stream: StreamId { aggregate_type: A::TYPE, id: first.aggregate_id.parse().map_err(unknown)? },
             expected_version: first.sequence as u64 - 1,
             known: false,
+            losses: self.store.continuity().losses(),
             events: events.iter().map(new_event).collect(),
             unchanged_position: 0,
             idempotency: None,
@@ -177,8 +178,12 @@ impl Inner {
         if after > 0 {
             return self.load_tail(stream, state, persons, after).await;
         }
-        let events = self.repository.get_events::<EventSourced<A>>(&stream.id.to_string()).await;
+        let id = stream.id.to_string();
+        // postgres-es does not say which events these are; the stream's head does, so that their loss is noticed.
+        let (events, head) =
+            tokio::join!(self.repository.get_events::<EventSourced<A>>(&id), self.store.stream_head(stream));
         let events = events.map_err(|error| StoreError::Unavailable(error.to_string()))?;
+        let head = head?;
         let mut version = 0;
         for event in events {
             version += 1;
@@ -189,6 +194,9 @@ impl Inner {
             persons.add(&of);
             let schema_version = event.event_version.parse().unwrap_or(0);
             state.apply(&decode::<A>(&event.event_type, schema_version, &payload)?);
+        }
+        if head.version < version {
+            self.store.stream_head(stream).await?;
         }
         Ok(version)
     }

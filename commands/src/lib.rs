@@ -100,7 +100,7 @@ impl Commands {
         command: A::Command,
         context: Context,
     ) -> Result<Executed, CommandError<A::Error>> {
-        self.inner.warm.entry::<A>(id).lock().await.begin();
+        self.inner.warm.entry::<A>(id).lock().await.begin(self.inner.store.continuity().losses());
         self.execute::<A>(id, command, context).await
     }
 

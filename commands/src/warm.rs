@@ -87,6 +87,8 @@ pub(crate) struct Warm<A> {
     persons: Persons,
     /// The erasures that it was looked at for.
     noted: u64,
+    /// The losses of the log's tail that were known before the state was read.
+    losses: u64,
 }
 
 /// The persons whose data something holds.
@@ -114,6 +116,7 @@ impl<A: Default> Default for Warm<A> {
             commits: Commits::new(Lineage::default()),
             persons: Persons::default(),
             noted: 0,
+            losses: 0,
         }
     }
 }
@@ -135,9 +138,16 @@ impl<A: Aggregate> Warm<A> {
         self.commits.clone()
     }
 
+    /// The losses of the log's tail that were known before the state was read.
+    pub(crate) fn losses(&self) -> u64 {
+        self.losses
+    }
+
     /// Takes the stream for a new one, unless it is known.
-    pub(crate) fn begin(&mut self) {
-        self.loaded = true;
+    pub(crate) fn begin(&mut self, losses: u64) {
+        if !self.loaded {
+            (self.loaded, self.losses) = (true, losses);
+        }
     }
 
     /// Moves ahead by events that are about to stand in the queue.
@@ -156,17 +166,25 @@ impl<A: Aggregate> Warm<A> {
     fn forget(&mut self, erasures: &Erasures) {
         let noted = erasures.noted();
         if noted != self.noted && self.persons.0.iter().any(|person| erasures.contains(*person)) {
-            self.lineage.break_off();
-            self.commits.broken();
-            *self = Self::default();
+            self.drop_state();
         }
         self.noted = noted;
     }
 
-    /// Makes the state fit to decide on: loaded, of an unbroken lineage, not behind `head`, and without data of anybody
-    /// who is known to be erased.
+    fn drop_state(&mut self) {
+        self.lineage.break_off();
+        self.commits.broken();
+        *self = Self::default();
+    }
+
+    /// Makes the state fit to decide on: loaded, of an unbroken lineage, not behind `head`, of events that the log is not
+    /// known to have lost, and without data of anybody who is known to be erased.
     pub(crate) async fn refresh(&mut self, inner: &Inner, id: Uuid, head: u64) -> Result<(), StoreError> {
         self.forget(inner.store.vault().erasures());
+        let losses = inner.store.continuity().losses();
+        if self.loaded && self.losses != losses {
+            self.drop_state();
+        }
         if self.loaded && !self.lineage.is_broken() && self.version >= head {
             if self.version >= self.base.1 + BASE_EVERY && self.commits.last().version == self.version {
                 self.base = (self.ahead.clone(), self.version);
@@ -185,7 +203,7 @@ impl<A: Aggregate> Warm<A> {
         self.base = (state.clone(), version);
         self.ahead = state;
         self.version = version;
-        self.loaded = true;
+        (self.loaded, self.losses) = (true, losses);
         Ok(())
     }
 }

@@ -12,6 +12,9 @@ pub(crate) const LOG_ID: &str = "Capitune-Log-Id";
 pub(crate) const POSITION: &str = "Capitune-Position";
 /// Header: the event's id.
 pub(crate) const EVENT_ID: &str = "Capitune-Event-Id";
+/// Header: the id of the event before, none before the first: a chain of messages cannot mix events of a log with those
+/// that it has lost.
+pub(crate) const PREVIOUS_EVENT_ID: &str = "Capitune-Previous-Event-Id";
 
 const RECONNECT_MOST: Duration = Duration::from_secs(1);
 

@@ -1,7 +1,7 @@
 //! Checkpoints: a projection's position per partition. A checkpoint at n means that all the partition's events up to
 //! n are applied.
 
-use event_store::{EventStore, LogId};
+use event_store::{Cursor, EventStore, LogId};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
@@ -29,7 +29,7 @@ impl Identity {
 pub(crate) struct Held {
     pub(crate) partition: i32,
     pub(crate) epoch: i64,
-    pub(crate) position: u64,
+    pub(crate) at: Cursor,
 }
 
 /// What the stored checkpoints say about the rows.
@@ -37,7 +37,7 @@ pub(crate) struct Held {
 pub(crate) enum Standing {
     /// They are this build's, of this log.
     Current,
-    /// They are of an older version, of another log, or ahead of it: to be rebuilt.
+    /// They are of an older version, of another log, or of events that this one does not hold: to be rebuilt.
     Outdated,
     /// A newer build has taken over.
     Superseded,
@@ -59,10 +59,11 @@ pub(crate) async fn prepare(connection: &mut PgConnection, identity: Identity) -
     .execute(&mut *connection)
     .await?;
     let (believed, newest): (bool, i32) = sqlx::query_as(
-        "select count(*) = $5 and bool_and(version = $2 and log_id = $3 and generation = $4
-                    and position <= (select coalesce(max(position), 0) from public.events)),
+        "select count(*) = $5 and bool_and(version = $2 and log_id = $3 and generation = $4 and (position = 0
+                    or exists (select from public.events e
+                               where e.position = c.position and (c.event_id is null or c.event_id = e.event_id)))),
                 max(version)
-         from public.checkpoints where projection = $1",
+         from public.checkpoints c where projection = $1",
     )
     .bind(identity.name)
     .bind(identity.version)
@@ -84,8 +85,8 @@ pub(crate) async fn held(
     identity: Identity,
     worker: Uuid,
 ) -> Result<Vec<Held>, ProjectionError> {
-    let rows: Vec<(i32, i64, i64)> = sqlx::query_as(
-        "select c.partition, c.epoch, c.position
+    let rows: Vec<(i32, i64, i64, Option<Uuid>)> = sqlx::query_as(
+        "select c.partition, c.epoch, c.position, c.event_id
          from public.checkpoints c join public.projection_leases l using (projection, partition)
          where c.projection = $1 and c.version = $2 and c.log_id = $3 and c.generation = $4
            and l.owner = $5 and l.lease_until > clock_timestamp()
@@ -99,34 +100,47 @@ pub(crate) async fn held(
     .fetch_all(connection)
     .await?;
     let rows = rows.into_iter();
-    Ok(rows.map(|(partition, epoch, position)| Held { partition, epoch, position: position.cast_unsigned() }).collect())
+    let held = |(partition, epoch, position, event_id): (i32, i64, i64, Option<Uuid>)| Held {
+        partition,
+        epoch,
+        at: Cursor { position: position.cast_unsigned(), event_id },
+    };
+    Ok(rows.map(held).collect())
 }
 
-/// Moves the checkpoints of `group`, which all stand at `from`, to `to`.
+/// Moves the checkpoints of `group`, which all stand at `from`, to `to`, as long as the log holds both events.
 ///
 /// # Errors
-/// [`ProjectionError::Fenced`] when one of them does not stand there any more: the transaction must be rolled back.
+/// [`ProjectionError::Fenced`] when one of them does not stand there any more, or when the log does not hold the event:
+/// the transaction must be rolled back.
 pub(crate) async fn advance(
     connection: &mut PgConnection,
     projection: &str,
     group: &[Held],
-    from: u64,
-    to: u64,
+    from: Cursor,
+    to: Cursor,
 ) -> Result<(), ProjectionError> {
     #[cfg(not(feature = "sabotage-no-fence"))]
-    const ADVANCE: &str = "update public.checkpoints c set position = $3, status = 'running', failure = null
+    const ADVANCE: &str = "update public.checkpoints c
+         set position = $3, event_id = $7, status = 'running', failure = null
          from unnest($4::int[], $5::bigint[]) as held (partition, epoch)
-         where c.projection = $1 and c.partition = held.partition and c.epoch = held.epoch and c.position = $2";
+         where c.projection = $1 and c.partition = held.partition and c.epoch = held.epoch and c.position = $2
+           and c.event_id is not distinct from $6
+           and exists (select from public.events e where e.position = $3 and e.event_id = $7)";
     #[cfg(feature = "sabotage-no-fence")]
-    const ADVANCE: &str = "update public.checkpoints c set position = $3, status = 'running', failure = null
+    const ADVANCE: &str = "update public.checkpoints c
+         set position = $3, event_id = $7, status = 'running', failure = null
          from unnest($4::int[], $5::bigint[]) as held (partition, epoch)
-         where c.projection = $1 and c.partition = held.partition and $2::bigint is not null";
+         where c.projection = $1 and c.partition = held.partition and $2::bigint is not null
+           and ($6::uuid is null or true)";
     let moved = sqlx::query(ADVANCE)
         .bind(projection)
-        .bind(from.cast_signed())
-        .bind(to.cast_signed())
+        .bind(from.position.cast_signed())
+        .bind(to.position.cast_signed())
         .bind(group.iter().map(|held| held.partition).collect::<Vec<_>>())
         .bind(group.iter().map(|held| held.epoch).collect::<Vec<_>>())
+        .bind(from.event_id)
+        .bind(to.event_id)
         .execute(connection)
         .await?
         .rows_affected();

@@ -12,6 +12,9 @@ pub enum ProjectionError {
     /// The checkpoint moved or its epoch was raised: somebody else carries the partition on, or it was rebuilt.
     #[error("the checkpoint is no longer this worker's")]
     Fenced,
+    /// The log no longer holds what the checkpoint stands at, or what was read after it.
+    #[error("the log has lost what was read of it")]
+    Lost,
     /// An event cannot be applied, however often it is tried: its aggregate is held back.
     #[error("{0}")]
     Poison(String),
@@ -24,6 +27,7 @@ impl From<StoreError> for ProjectionError {
     fn from(error: StoreError) -> Self {
         match error {
             StoreError::Broken(_) | StoreError::Invalid(_) => Self::Failed(error.to_string()),
+            StoreError::Lost(_) => Self::Lost,
             other => Self::Transient(other),
         }
     }

@@ -23,6 +23,7 @@ mod positions;
 mod projection;
 mod quarantine;
 mod rebuild;
+mod recovery;
 mod registry;
 mod relay;
 mod rows;
@@ -43,8 +44,9 @@ pub use rebuild::{
     Drift, DriftKind, Progress, RebuildError, RebuildState, Rebuilt, Remade, Retired, cancel_rebuild, rebuilds,
     request_rebuild, retired,
 };
+pub use recovery::keep_recovering;
 pub use registry::{NAMES, Projections, rebuild, rebuild_aggregate, release, roll_back, verify};
-pub use relay::{Relay, RelayStatus};
+pub use relay::{Relay, RelayStatus, stream_trouble};
 pub use status::{ProjectionStatus, Verification, status, verifications};
 
 pub(crate) use registry::PARTITIONS;

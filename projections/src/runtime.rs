@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use domain::EventEnvelope;
-use event_store::{Database, EventStore};
+use event_store::{Cursor, Database, EventStore};
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{ConnectOptions, Connection, PgConnection};
 use tokio::sync::watch;
@@ -91,6 +91,13 @@ impl Runner {
                 ProjectionError::Fenced => {
                     tracing::info!(projection = self.definition.name, "its checkpoints changed hands")
                 }
+                ProjectionError::Lost => {
+                    tracing::warn!(
+                        projection = self.definition.name,
+                        "the log has lost its tail; what was read of it is dropped"
+                    );
+                    sleep(backoff.pause()).await;
+                }
                 ProjectionError::Transient(error) => {
                     metrics::counter!("capitune_projection_retries_total", "projection" => self.definition.name)
                         .increment(1);
@@ -117,7 +124,7 @@ impl Runner {
                 self.take_over(&mut connection).await?;
                 continue;
             };
-            let from = group[0].position;
+            let from = group[0].at;
             tokio::select! {
                 events = self.subscription.next(from, limit) => {
                     let (events, started) = (events?, Instant::now());
@@ -181,9 +188,10 @@ impl Runner {
 
     /// The partitions that are the furthest behind, and how far they may go before the next ones join them.
     fn lowest(&self) -> Option<(Vec<Held>, usize)> {
-        let lowest = self.held.iter().map(|held| held.position).min()?;
-        let (group, ahead): (Vec<Held>, Vec<Held>) = self.held.iter().partition(|held| held.position == lowest);
-        let distance = ahead.iter().map(|held| held.position - lowest).min();
+        let lowest = self.held.iter().min_by_key(|held| held.at.position)?.at;
+        let group = self.held.iter().filter(|held| held.at == lowest).copied().collect();
+        let ahead = self.held.iter().filter(|held| held.at.position > lowest.position);
+        let distance = ahead.map(|held| held.at.position - lowest.position).min();
         let limit = distance.map_or(BATCH, |distance| BATCH.min(usize::try_from(distance).unwrap_or(BATCH)));
         Some((group, limit))
     }
@@ -193,20 +201,21 @@ impl Runner {
         &mut self,
         connection: &mut PgConnection,
         group: &[Held],
-        from: u64,
+        from: Cursor,
         events: Vec<Arc<EventEnvelope>>,
-    ) -> Result<(u64, u64), ProjectionError> {
+    ) -> Result<(Cursor, u64), ProjectionError> {
         let started = Instant::now();
-        let to = events.last().map_or(from, |event| event.position);
+        let to = events.last().map_or(from, place);
         let (definition, name) = (self.definition, self.definition.name);
+        let careful = self.careful.then(|| events.iter().map(place).collect::<Vec<_>>());
         let share = self.share(group, events)?;
         let count = share.len() as u64;
         if count == 0 {
             checkpoint::advance(connection, name, group, from, to).await?;
             return Ok((to, 0));
         }
-        if self.careful {
-            let to = self.apply_carefully(connection, group, (from, to), share).await?;
+        if let Some(places) = careful {
+            let to = self.apply_carefully(connection, group, from, &places, share).await?;
             return Ok((to, count));
         }
         #[cfg(feature = "sabotage-acknowledge-before-commit")]
@@ -222,19 +231,24 @@ impl Runner {
         Ok((to, count))
     }
 
-    /// The same around what cannot be applied, up to where the projection cannot go on.
+    /// The same around what cannot be applied, up to where the projection cannot go on; `places` are those of all events
+    /// that were read.
     async fn apply_carefully(
         &mut self,
         connection: &mut PgConnection,
         group: &[Held],
-        (from, to): (u64, u64),
+        from: Cursor,
+        places: &[Cursor],
         share: Vec<Arc<EventEnvelope>>,
-    ) -> Result<u64, ProjectionError> {
+    ) -> Result<Cursor, ProjectionError> {
         let mut transaction = connection.begin().await?;
         let stop = quarantine::apply_around(self.definition, share, &mut self.quarantine, &mut transaction).await?;
         self.quarantine.record(&mut transaction, self.definition, self.definition.name).await?;
-        let to = stop.as_ref().map_or(to, |stop| stop.position - 1);
-        checkpoint::advance(&mut transaction, self.definition.name, group, from, to).await?;
+        let reached = |to: &&Cursor| stop.as_ref().is_none_or(|stop| to.position < stop.position);
+        let to = places.iter().rfind(reached).copied().unwrap_or(from);
+        if to != from {
+            checkpoint::advance(&mut transaction, self.definition.name, group, from, to).await?;
+        }
         transaction.commit().await?;
         match stop {
             Some(Stop { reason, .. }) => {
@@ -268,13 +282,13 @@ impl Runner {
         Ok(share)
     }
 
-    fn moved(&mut self, group: &[Held], to: u64) {
+    fn moved(&mut self, group: &[Held], to: Cursor) {
         let partitions: Vec<i32> = group.iter().map(|held| held.partition).collect();
         for held in self.held.iter_mut().filter(|held| partitions.contains(&held.partition)) {
-            held.position = to;
+            held.at = to;
         }
         let name = self.definition.name;
-        self.worker.announcer.moved(name, &partitions, to);
+        self.worker.announcer.moved(name, &partitions, to.position);
     }
 
     /// Stands still, loudly, until the checkpoints are another's: a rebuild, a new build, another worker.
@@ -305,6 +319,10 @@ impl Runner {
         }
         Ok(self.read_held(&mut connection).await? == self.held)
     }
+}
+
+fn place(event: &Arc<EventEnvelope>) -> Cursor {
+    Cursor::at(event.position, event.event_id)
 }
 
 /// Resolves when other partitions are held than before; never once the leases are no longer kept.

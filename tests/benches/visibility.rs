@@ -35,7 +35,7 @@ pub async fn measure(report: &mut Report, servers: &Servers, pace: Pace) {
     let (_, database, store) = servers.store("visibility").await;
     let nats = servers.nats().await;
     let stop = CancellationToken::new();
-    let relay = Relay::start(store.clone(), &database, nats.clone(), stop.clone());
+    let relay = Relay::start(store.clone(), &database, nats.clone(), None, stop.clone());
     let positions = ReadPositions::start(&database, stop.clone());
     let projections = Projections::start(&NAMES, &store, &database, nats, positions.clone(), stop.clone());
     let system = System::start(&database, &store, positions, pace).await;

@@ -179,6 +179,77 @@ impl Drop for NatsServer {
     }
 }
 
+/// Three nats-servers that are one cluster.
+pub struct NatsCluster {
+    nodes: Vec<Child>,
+    ports: Vec<u16>,
+    stores: Vec<TempDir>,
+    routes: Vec<u16>,
+}
+
+impl NatsCluster {
+    pub async fn start() -> Self {
+        let port = || TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let ports = [port(), port(), port()].to_vec();
+        let routes = [port(), port(), port()].to_vec();
+        let stores = (0..3).map(|_| TempDir::new().unwrap()).collect();
+        let mut cluster = Self { nodes: Vec::new(), ports, stores, routes };
+        for node in 0..3 {
+            let child = cluster.spawn(node).await;
+            cluster.nodes.push(child);
+        }
+        for port in &cluster.ports {
+            let address = ("127.0.0.1", *port);
+            eventually("nats-server listens", || async { tokio::net::TcpStream::connect(address).await.is_ok() }).await;
+        }
+        cluster
+    }
+
+    async fn spawn(&self, node: usize) -> Child {
+        let routes = self.routes.iter().map(|port| format!("nats://127.0.0.1:{port}")).collect::<Vec<_>>().join(",");
+        Command::new(program().await)
+            .args(["-a", "127.0.0.1", "-p", &self.ports[node].to_string(), "-js", "-sd"])
+            .arg(self.stores[node].path())
+            .args(["--name", &format!("node{node}"), "--cluster_name", "capitune"])
+            .args(["--cluster", &format!("nats://127.0.0.1:{}", self.routes[node]), "--routes", &routes])
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap()
+    }
+
+    /// Every node's address.
+    pub fn url(&self) -> String {
+        self.ports.iter().map(|port| format!("nats://127.0.0.1:{port}")).collect::<Vec<_>>().join(",")
+    }
+
+    /// One node's address.
+    pub fn url_of(&self, node: usize) -> String {
+        format!("nats://127.0.0.1:{}", self.ports[node])
+    }
+
+    /// Kills a node.
+    pub fn kill(&mut self, node: usize) {
+        self.nodes[node].kill().unwrap();
+        self.nodes[node].wait().unwrap();
+    }
+
+    /// Starts a killed node again, with what it had stored.
+    pub async fn restart(&mut self, node: usize) {
+        self.nodes[node] = self.spawn(node).await;
+    }
+}
+
+impl Drop for NatsCluster {
+    fn drop(&mut self) {
+        for node in &mut self.nodes {
+            let _ = node.kill();
+            let _ = node.wait();
+        }
+    }
+}
+
 async fn spawn(port: u16, store: &TempDir) -> Child {
     Command::new(program().await)
         .args(["-a", "127.0.0.1", "-p", &port.to_string(), "-js", "-sd"])

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
 use event_store::EventStore;
-use event_store::audit::{Change, Contradiction, SignedHead, Verified, VerifierKey};
+use event_store::audit::{Change, Contradiction, LostHead, SignedHead, Verified, VerifierKey};
 
 use super::CliError;
 use super::connection::{Connection, Servers};
@@ -83,6 +83,9 @@ async fn verify(config: &Config, files: &[PathBuf], known: &[VerifierKey]) -> Re
     let verified = store.verify_log(&kept, known, shown_on(&bar)).await?;
     bar.finish_and_clear();
     tell(&verified);
+    for lost in store.lost_heads().await? {
+        println!("{}", lost_line(&lost));
+    }
     if verified.is_intact() { Ok(()) } else { Err(CliError::Tampered) }
 }
 
@@ -127,6 +130,17 @@ fn tell(verified: &Verified) {
     if verified.is_intact() {
         println!("Everything is as it was recorded.");
     }
+}
+
+fn lost_line(lost: &LostHead) -> String {
+    let LostHead { head, kept_to, noticed_at } = lost;
+    format!(
+        "the head of {} events, root {}, signed on {}, was lost with the log's tail: noticed on {}, kept up to {kept_to}",
+        head.head.size,
+        head.head.root,
+        head.head.time(),
+        noticed_at.format("%Y-%m-%dT%H:%M:%SZ")
+    )
 }
 
 fn change_line(change: &Change) -> String {

@@ -8,7 +8,7 @@ use event_store::audit::Sealer;
 use event_store::{Database, EventStore};
 use metrics_exporter_prometheus::PrometheusHandle;
 use projections::mail::Mails;
-use projections::{Projection, Projections, ReadPositions, Relay};
+use projections::{Projection, Projections, ReadPositions, Relay, keep_recovering};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -93,14 +93,16 @@ impl System {
         }
         let mut connection = Connection::open(config, servers).await?;
         connection.migrate().await?;
+        let metrics = telemetry::metrics()?;
         let store = connection.store(config).await?;
         let bus = connection.bus().await?;
-        let metrics = telemetry::metrics()?;
         let (stop, background) = (CancellationToken::new(), CancellationToken::new());
         let database = connection.database.clone();
         let positions = ReadPositions::start(&database, background.clone());
-        let relay = roles.relay.then(|| Relay::start(store.clone(), &database, bus.clone(), background.clone()));
+        let (replicas, cancel) = (config.nats_replicas, &background);
+        let relay = roles.relay.then(|| Relay::start(store.clone(), &database, bus.clone(), replicas, cancel.clone()));
         let mut helpers = if roles.relay { seal(config, &store, &database, &background) } else { Vec::new() };
+        helpers.push(keep_recovering(&store, &database, relay.as_ref().map(Relay::status), background.clone()));
         let mailbox = match &transport {
             Some(Transport::Mailbox(mailbox)) => Some(mailbox.clone()),
             _ => None,

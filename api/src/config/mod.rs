@@ -46,6 +46,8 @@ pub struct Config {
     pub data_dir: PathBuf,
     /// The Postgres and the nats-server to use.
     pub servers: Servers,
+    /// How many nats-servers keep the stream, when a number is set.
+    pub nats_replicas: Option<usize>,
     /// The most connections to Postgres that requests use.
     pub database_connections: u32,
     /// The master key, when one is given; it always is with servers that are given.
@@ -192,6 +194,7 @@ impl Config {
             data_dir: data_dir(source),
             master_key: master_key(source, &servers)?,
             servers,
+            nats_replicas: source.optional(&settings::NATS_REPLICAS, |text| within(text, 1, 5))?,
             database_connections: source.required(&settings::DATABASE_CONNECTIONS, |text| within(text, 1, 10_000))?,
             admin: admin(source)?,
             require_verified_email: source.required(&settings::REQUIRE_VERIFIED_EMAIL, parsed)?,

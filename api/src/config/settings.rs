@@ -69,6 +69,12 @@ pub(super) static NATS_URL: Setting = secret(setting(
     "nats:// URLs, separated by commas",
     "the nats-server to use, version 2.10 or later, or several of one cluster",
 ));
+pub(super) static NATS_REPLICAS: Setting = setting(
+    "CAPITUNE_NATS_REPLICAS",
+    "",
+    "a whole number from 1 to 5",
+    "how many nats-servers of a cluster keep the stream; by default 3 in a cluster, 1 without one",
+);
 pub(super) static DATABASE_CONNECTIONS: Setting = setting(
     "CAPITUNE_DATABASE_CONNECTIONS",
     "20",
@@ -224,12 +230,13 @@ static NATS_BIN: Setting = environment_only(setting(
 ));
 
 /// Every setting, in the order in which it is shown.
-pub static SETTINGS: [&Setting; 33] = [
+pub static SETTINGS: [&Setting; 34] = [
     &LISTEN,
     &METRICS_LISTEN,
     &DATA_DIR,
     &DATABASE_URL,
     &NATS_URL,
+    &NATS_REPLICAS,
     &DATABASE_CONNECTIONS,
     &MASTER_KEY,
     &MASTER_KEY_FILE,

@@ -2,12 +2,14 @@
 
 use std::time::Duration;
 
-use async_nats::connection::State as Connection;
 use axum::extract::State;
 use axum::http::header::CONTENT_TYPE;
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
+use chrono::{TimeDelta, Utc};
+use event_store::Loss;
 use event_store::database::MIGRATOR;
+use projections::stream_trouble;
 use serde::Serialize;
 use sqlx::PgPool;
 use tokio::time::timeout;
@@ -22,6 +24,8 @@ use crate::problem::{Problem, codes};
 
 /// How long a dependency may take to answer.
 const PATIENCE: Duration = Duration::from_millis(800);
+/// How long a loss of events is reported once the process has recovered from it.
+const REPORT_LOSS: TimeDelta = TimeDelta::seconds(60);
 
 /// The routes.
 pub fn router() -> OpenApiRouter<App> {
@@ -42,7 +46,7 @@ async fn live() -> Response {
 }
 
 /// How a dependency is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 enum Health {
     /// As it should be.
@@ -64,8 +68,13 @@ struct Readiness {
     schema: Health,
     /// Whether it keeps what it has committed.
     durability: Health,
-    /// Whether NATS answers; without it only freshness suffers.
+    /// Whether the log holds what this process has seen of it: `unavailable` while it recovers from a fail-over that lost
+    /// events, `degraded` for a minute after.
+    log: Health,
+    /// Whether NATS answers and keeps the stream as it should; without it only freshness suffers.
     nats: Health,
+    /// What is wrong, a sentence for each; empty when nothing is.
+    trouble: Vec<String>,
 }
 
 /// Whether the process can serve.
@@ -83,7 +92,8 @@ async fn ready(State(app): State<App>) -> Response {
 
 async fn readiness(app: &App) -> Readiness {
     let good = |good: bool| if good { Health::Ok } else { Health::Unavailable };
-    let checked = timeout(PATIENCE, check(app.health_pool())).await;
+    let checking = timeout(PATIENCE, check(app.health_pool()));
+    let (checked, stream) = tokio::join!(checking, stream_trouble(app.bus(), app.store().log_id(), PATIENCE));
     let checked = checked.map_err(|_| sqlx::Error::PoolTimedOut).flatten();
     if let Err(error) = &checked {
         tracing::warn!(%error, "Postgres is not ready");
@@ -91,14 +101,29 @@ async fn readiness(app: &App) -> Readiness {
     let (postgres, schema, durable) =
         checked.map_or((false, false, false), |(schema, durable)| (true, schema, durable));
     let durability = durable || (postgres && app.unsafe_durability());
-    let connected = app.bus().connection_state() == Connection::Connected;
-    let nats = if connected { Health::Ok } else { Health::Degraded };
+    let (log, lost) = continuity(app);
+    let nats = if stream.is_none() { Health::Ok } else { Health::Degraded };
     let stopping = app.stop().is_cancelled();
     let status = match postgres && schema && durability && !stopping {
-        true => nats,
+        true => log.max(nats),
         false => Health::Unavailable,
     };
-    Readiness { status, postgres: good(postgres), schema: good(schema), durability: good(durability), nats }
+    let trouble = lost.into_iter().chain(stream).collect();
+    let (postgres, schema, durability) = (good(postgres), good(schema), good(durability));
+    Readiness { status, postgres, schema, durability, log, nats, trouble }
+}
+
+/// Whether the log holds what this process has seen of it, and what was lost.
+fn continuity(app: &App) -> (Health, Option<String>) {
+    let Some(loss) = app.store().continuity().loss() else { return (Health::Ok, None) };
+    let Loss { noticed_at, seen_to, kept_to, recovered } = loss;
+    let kept = kept_to.map_or("an unknown position".to_owned(), |kept_to| kept_to.to_string());
+    let lost = format!("the log lost events after {kept}, up to {seen_to}: noticed at {}", noticed_at.to_rfc3339());
+    match recovered {
+        false => (Health::Unavailable, Some(format!("{lost}; recovering"))),
+        true if Utc::now() - noticed_at < REPORT_LOSS => (Health::Degraded, Some(format!("{lost}; recovered"))),
+        true => (Health::Ok, None),
+    }
 }
 
 /// Whether the schema is ours, and whether commits are kept.

@@ -87,7 +87,8 @@ async fn follow(
     }
     let after = last_event_id(&headers, head)?.or(after).unwrap_or(head);
     let stop = app.stop().clone();
-    let feed = Feed { app, credentials, topics, after, next_look: Instant::now(), _place: place };
+    let losses = app.store().continuity().losses();
+    let feed = Feed { app, credentials, topics, after, losses, next_look: Instant::now(), _place: place };
     let changes = stream::unfold(feed, |mut feed| async { Some((stream::iter(feed.next().await?), feed)) });
     let opening = stream::iter([mark(after).retry(RETRY)]);
     // Whoever listens must not hold up the end of the process.
@@ -117,6 +118,8 @@ struct Feed {
     topics: Vec<Topic>,
     /// Everything up to it was told.
     after: u64,
+    /// The losses of the log's tail when it began: positions before and after one do not go together.
+    losses: u64,
     next_look: Instant,
     _place: OwnedSemaphorePermit,
 }
@@ -129,6 +132,9 @@ impl Feed {
         loop {
             sleep_until(self.next_look).await;
             self.next_look = Instant::now() + PAUSE;
+            if self.app.store().continuity().losses() != self.losses {
+                return None;
+            }
             match self.look().await {
                 Ok(changes) if changes.is_empty() => {}
                 Ok(changes) => {

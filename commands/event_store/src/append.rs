@@ -18,6 +18,9 @@ pub struct Append {
     pub expected_version: u64,
     /// Whether the log has shown that version to this process, so that only an append by another can outdate it.
     pub known: bool,
+    /// [`Continuity::losses`](crate::Continuity::losses) when the state that the command was decided on was read; a
+    /// command decided before the last loss is refused.
+    pub losses: u64,
     /// The new events in order, already sealed. None when only an unchanged answer is to be remembered.
     pub events: Vec<NewEvent>,
     /// The position that an append without events answers with.

@@ -1,6 +1,7 @@
 //! Group commit: one task per process drains the queue, and whatever queued while the last batch was committing goes
 //! into the next.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::error::ErrorKind;
@@ -12,8 +13,8 @@ use tokio::time::{Instant, sleep, timeout, timeout_at};
 use uuid::Uuid;
 
 use crate::append::{Append, Appended, Refusal};
-use crate::batch::{self, KnownHead};
-use crate::{APPENDED, Database, StoreError};
+use crate::batch::{self, Expected};
+use crate::{APPENDED, Continuity, Database, StoreError};
 
 /// Commands in one batch, at most.
 const MAX_BATCH: usize = 512;
@@ -64,7 +65,7 @@ impl PendingAppend {
 }
 
 impl Appender {
-    pub(crate) fn start(database: &Database) -> Self {
+    pub(crate) fn start(database: &Database, continuity: Arc<Continuity>) -> Self {
         let (queue, waiting) = mpsc::channel(QUEUE);
         let (announce, announced) = watch::channel(0);
         // Statistics of a young table must not tempt the planner, once and for the whole session, into a scan.
@@ -76,7 +77,7 @@ impl Appender {
             ("enable_mergejoin", "off"),
         ]);
         tokio::spawn(announce_commits(options.clone().options([("synchronous_commit", "off")]), announced));
-        tokio::spawn(Writer { options, connection: None, trust: Trust::default(), announce }.run(waiting));
+        tokio::spawn(Writer { options, connection: None, continuity, written: None, announce }.run(waiting));
         Self { queue }
     }
 
@@ -99,36 +100,16 @@ enum Failure {
     Content(String),
     /// The database could not take it now.
     Transient(StoreError),
-}
-
-/// What the writer knows of the log without asking.
-#[derive(Default)]
-struct Trust {
-    /// The log's last event, when this process wrote it.
-    head: Option<KnownHead>,
-    /// The log lost what this process saw committed: what it has in memory may be ahead of it for ever.
-    lost: bool,
-}
-
-impl Trust {
-    /// What may be taken for granted by the next batch.
-    fn head(&self) -> Option<KnownHead> {
-        self.head.filter(|_| !self.lost)
-    }
-
-    fn settled(&mut self, head: Option<KnownHead>, continued: bool) {
-        if !continued && !self.lost {
-            tracing::error!("the log has lost events that this process saw committed; restart every process");
-            self.lost = true;
-        }
-        self.head = head.or(self.head);
-    }
+    /// The log does not hold an event that this process had seen committed.
+    Lost,
 }
 
 struct Writer {
     options: PgConnectOptions,
     connection: Option<PgConnection>,
-    trust: Trust,
+    continuity: Arc<Continuity>,
+    /// The last event that this process wrote, by position and id.
+    written: Option<(u64, Uuid)>,
     announce: watch::Sender<u64>,
 }
 
@@ -152,7 +133,7 @@ impl Writer {
         let mut todo = vec![batch];
         let mut pause = RETRY_FIRST;
         while let Some(batch) = todo.pop() {
-            let mut batch = admit(batch);
+            let mut batch = admit(batch, self.continuity.losses());
             if batch.is_empty() {
                 continue;
             }
@@ -176,6 +157,8 @@ impl Writer {
                     pause = (pause * 2).min(RETRY_MOST);
                     todo.push(batch);
                 }
+                // What was decided on lost events is refused, and decided again.
+                Err(Failure::Lost) => todo.push(batch),
             }
         }
     }
@@ -199,20 +182,30 @@ impl Writer {
 
     async fn try_commit(&mut self, batch: &[Queued]) -> Result<Vec<Outcome>, Failure> {
         let id = Uuid::now_v7();
-        let trusted = self.trust.head().filter(|_| batch.iter().all(|queued| queued.append.known));
+        let seen = self.continuity.newest();
+        let own = seen.is_some() && seen == self.written;
+        let mut expected = Expected { seen, unchecked: own && batch.iter().all(|queued| queued.append.known) };
         let connection = self.connected().await.map_err(Failure::Transient)?;
         let started = Instant::now();
-        let mut result = in_time(batch::append(connection, id, trusted, batch)).await;
-        if trusted.is_some() && result.as_ref().is_err_and(is_unique_violation) {
+        let mut result = in_time(batch::append(connection, id, expected, batch)).await;
+        if expected.unchecked && result.as_ref().is_err_and(is_unique_violation) {
             // Somebody was wrong about a stream, a key or a claim; which one, only the checks can tell.
-            result = in_time(batch::append(connection, id, None, batch)).await;
+            expected.unchecked = false;
+            result = in_time(batch::append(connection, id, expected, batch)).await;
         }
         metrics::histogram!("capitune_append_seconds").record(started.elapsed().as_secs_f64());
         metrics::histogram!("capitune_append_batch_commands").record(batch.len() as f64);
         match result {
-            Ok(settled) => {
-                self.trust.settled(settled.head, settled.continued);
+            Ok(Some(settled)) => {
+                if let Some((position, event_id)) = settled.head {
+                    self.continuity.saw(position, event_id);
+                    self.written = settled.head;
+                }
                 Ok(settled.outcomes)
+            }
+            Ok(None) => {
+                seen.into_iter().for_each(|seen| self.continuity.lost(seen));
+                Err(Failure::Lost)
             }
             // An answer by the server is an aborted transaction: nothing was applied.
             Err(sqlx::Error::Database(error)) if is_content(error.code().as_deref()) => {
@@ -286,11 +279,15 @@ async fn in_time<T>(round_trip: impl Future<Output = Result<T, sqlx::Error>>) ->
     timeout(ROUND_TRIP, round_trip).await.unwrap_or_else(|_| Err(silent()))
 }
 
-/// Lets into the batch what may still be applied, and answers the rest.
-fn admit(batch: Vec<Queued>) -> Vec<Queued> {
+/// Lets into the batch what may still be applied, and answers the rest. What was decided before the last loss may rest on
+/// lost events.
+fn admit(batch: Vec<Queued>, losses: u64) -> Vec<Queued> {
     let now = Instant::now();
     let mut admitted = Vec::with_capacity(batch.len());
     for queued in batch {
+        if queued.append.losses != losses {
+            queued.append.lineage.break_off();
+        }
         if queued.append.lineage.is_broken() {
             let _ = queued.reply.send(Ok(Err(Refusal::Conflict)));
         } else if queued.append.deadline <= now {

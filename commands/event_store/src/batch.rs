@@ -104,39 +104,41 @@ impl<'a> Columns<'a> {
     }
 }
 
-/// The log's last event as this process wrote it. Nobody has appended since as long as it is the last one, and then the
-/// log need not be asked what this process knows.
+/// What the log is expected to hold when a batch comes.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct KnownHead {
-    pub(crate) position: u64,
-    event_id: Uuid,
+pub(crate) struct Expected {
+    /// The newest event that this process has seen, by position and id: without it nothing is appended.
+    pub(crate) seen: Option<(u64, Uuid)>,
+    /// Whether this process wrote that event itself. Nobody has appended since as long as it is the log's last one, and
+    /// then streams and keys need not be looked up.
+    pub(crate) unchecked: bool,
 }
 
-/// What became of a batch.
+/// What became of a batch that was committed.
 pub(crate) struct Settled {
     /// Of each command.
     pub(crate) outcomes: Vec<Outcome>,
-    /// The log's last event, when it is one of the batch.
-    pub(crate) head: Option<KnownHead>,
-    /// Whether the log still held the head that the call was made with.
-    pub(crate) continued: bool,
+    /// The log's last event by position and id, when it is one of the batch.
+    pub(crate) head: Option<(u64, Uuid)>,
 }
 
-/// Appends the batch: one round trip, one commit.
+/// Appends the batch: one round trip, one commit. Nothing is appended, and nothing returned, when the log does not hold
+/// what it is expected to.
 pub(crate) async fn append(
     connection: &mut PgConnection,
     batch_id: Uuid,
-    trusted: Option<KnownHead>,
+    expected: Expected,
     batch: &[Queued],
-) -> Result<Settled, sqlx::Error> {
+) -> Result<Option<Settled>, sqlx::Error> {
     const CALL: &str = "select head, continued, outcomes from append_batch($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, \
                         $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25, $26, $27, $28, \
-                        $29, $30)";
+                        $29, $30, $31)";
     let columns = Columns::of(batch);
     let answer: (i64, bool, Option<Vec<Option<String>>>) = sqlx::query_as(CALL)
         .bind(batch_id)
-        .bind(trusted.map(|head| head.position.cast_signed()))
-        .bind(trusted.map(|head| head.event_id))
+        .bind(expected.seen.map(|(position, _)| position.cast_signed()))
+        .bind(expected.seen.map(|(_, event_id)| event_id))
+        .bind(expected.unchecked)
         .bind(&columns.types)
         .bind(&columns.ids)
         .bind(&columns.expected)
@@ -167,16 +169,14 @@ pub(crate) async fn append(
         .fetch_one(connection)
         .await?;
     let (head, continued, refusals) = answer;
-    settled(batch, head.cast_unsigned(), continued, refusals.as_deref().unwrap_or_default())
+    if !continued {
+        return Ok(None);
+    }
+    settled(batch, head.cast_unsigned(), refusals.as_deref().unwrap_or_default()).map(Some)
 }
 
 /// Positions go on from `head` in the order of what was appended.
-fn settled(
-    batch: &[Queued],
-    mut head: u64,
-    continued: bool,
-    refusals: &[Option<String>],
-) -> Result<Settled, sqlx::Error> {
+fn settled(batch: &[Queued], mut head: u64, refusals: &[Option<String>]) -> Result<Settled, sqlx::Error> {
     let mut outcomes = Vec::with_capacity(batch.len());
     let mut last = None;
     for (number, queued) in batch.iter().enumerate() {
@@ -189,8 +189,7 @@ fn settled(
         let position = if queued.append.events.is_empty() { queued.append.unchanged_position } else { head };
         outcomes.push(Ok(Appended { version: end_of(queued), position }));
     }
-    let head = last.map(|event| KnownHead { position: head, event_id: event.event_id });
-    Ok(Settled { outcomes, head, continued })
+    Ok(Settled { outcomes, head: last.map(|event| (head, event.event_id)) })
 }
 
 fn refusal_of(outcome: &str) -> Result<Refusal, sqlx::Error> {

@@ -15,6 +15,9 @@ pub enum StoreError {
     /// A position or version is missing where the log is contiguous by construction: a reader must stop.
     #[error("the log is broken: {0}")]
     Broken(String),
+    /// The log no longer holds an event that was read from it: a fail-over took its tail away.
+    #[error("the log has lost what was read of it: {0}")]
+    Lost(String),
     /// A personal value could not be sealed or opened.
     #[error("the vault refused: {0}")]
     Vault(String),

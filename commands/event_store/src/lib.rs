@@ -5,6 +5,7 @@ mod append;
 mod appender;
 pub mod audit;
 mod batch;
+mod continuity;
 pub mod database;
 mod erasures;
 mod error;
@@ -23,6 +24,7 @@ use uuid::Uuid;
 
 pub use append::{Append, Appended, Claim, IdempotencyKey, IdempotencyRecord, Lineage, NewEvent, Refusal};
 pub use appender::PendingAppend;
+pub use continuity::{Continuity, Cursor, Loss};
 pub use database::Database;
 pub use erasures::Erasures;
 pub use error::StoreError;
@@ -93,6 +95,7 @@ struct Inner {
     writes: PgPool,
     log_id: LogId,
     vault: Vault,
+    continuity: Arc<Continuity>,
     appender: Appender,
     heads: Heads,
 }
@@ -108,22 +111,30 @@ impl EventStore {
         let vault = Vault::open(database, master_key).await?;
         #[cfg(feature = "sabotage-unordered-cursor")]
         sabotage::number_without_the_lock(database).await?;
+        let continuity = Arc::new(Continuity::default());
         let inner = Arc::new(Inner {
             reads: database.reads.clone(),
             writes: database.writes.clone(),
             log_id,
             vault,
-            appender: Appender::start(database),
-            heads: Heads::start(database),
+            appender: Appender::start(database, continuity.clone()),
+            heads: Heads::start(database, continuity.clone()),
+            continuity,
         });
         sweep::keep_swept(&inner);
         erasures::keep_watched(&inner);
+        continuity::keep_watched(&inner);
         Ok(Self { inner })
     }
 
     /// Which log this is.
     pub fn log_id(&self) -> LogId {
         self.inner.log_id
+    }
+
+    /// What this process has seen of the log, and whether the log still holds it.
+    pub fn continuity(&self) -> &Continuity {
+        &self.inner.continuity
     }
 
     /// The vault that seals and opens what is personal.

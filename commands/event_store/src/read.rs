@@ -9,7 +9,7 @@ use sqlx::{FromRow, Row};
 use uuid::Uuid;
 
 use crate::append::IdempotencyRecord;
-use crate::{EventStore, StoreError, StreamId};
+use crate::{Cursor, EventStore, StoreError, StreamId};
 
 const COLUMNS: &str = "position, event_id, aggregate_type, aggregate_id, sequence, event_type, event_version, \
                        recorded_at, payload, metadata";
@@ -83,6 +83,54 @@ impl EventStore {
             .await?;
         let events: Vec<EventEnvelope> = rows.into_iter().map(|row| row.0).collect();
         contiguous(&events, after, |event| event.position)?;
+        self.saw(&events);
+        Ok(events)
+    }
+
+    /// The log's last event; [`Cursor::START`] for an empty log.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the database does not answer.
+    pub async fn head_cursor(&self) -> Result<Cursor, StoreError> {
+        let last: Option<(i64, Uuid)> =
+            sqlx::query_as("select position, event_id from events order by position desc limit 1")
+                .fetch_optional(&self.inner.reads)
+                .await?;
+        let Some((position, event_id)) = last else { return Ok(Cursor::START) };
+        self.inner.continuity.saw(position.cast_unsigned(), event_id);
+        Ok(Cursor::at(position.cast_unsigned(), event_id))
+    }
+
+    /// The place of this position, with the event there; none when the log does not reach it.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the database does not answer.
+    pub async fn cursor_at(&self, position: u64) -> Result<Option<Cursor>, StoreError> {
+        if position == 0 {
+            return Ok(Some(Cursor::START));
+        }
+        let event_id: Option<Uuid> = sqlx::query_scalar("select event_id from events where position = $1")
+            .bind(position.cast_signed())
+            .fetch_optional(&self.inner.reads)
+            .await?;
+        Ok(event_id.map(|event_id| Cursor::at(position, event_id)))
+    }
+
+    /// As [`EventStore::read_log`], for a reader that goes on: the log must still hold the event that it stands at.
+    ///
+    /// # Errors
+    /// [`StoreError::Lost`] when it does not, and as [`EventStore::read_log`].
+    pub async fn read_on(&self, after: Cursor, limit: u32) -> Result<Vec<EventEnvelope>, StoreError> {
+        let Cursor { position, event_id } = after;
+        if position == 0 {
+            return self.read_log(0, limit).await;
+        }
+        let mut events = self.read_log(position - 1, limit.saturating_add(1)).await?;
+        let stands = events.first().is_some_and(|first| event_id.is_none_or(|event_id| first.event_id == event_id));
+        if !stands {
+            return Err(StoreError::Lost(format!("the event at {position} is another, or is gone")));
+        }
+        events.remove(0);
         Ok(events)
     }
 
@@ -103,7 +151,14 @@ impl EventStore {
             .await?;
         let events: Vec<EventEnvelope> = rows.into_iter().map(|row| row.0).collect();
         contiguous(&events, after, |event| event.version)?;
+        self.saw(&events);
         Ok(events)
+    }
+
+    fn saw(&self, events: &[EventEnvelope]) {
+        if let Some(last) = events.last() {
+            self.inner.continuity.saw(last.position, last.event_id);
+        }
     }
 
     /// Up to `limit` events after position `after` that pass the filter, and the position up to which the log was

@@ -185,6 +185,11 @@ impl Vault {
         self.erasures.note(persons);
     }
 
+    /// Drops the keys in memory: after a loss of the log's tail, the database may hold others or none.
+    pub(crate) fn forget_keys(&self) {
+        self.keys.invalidate_all();
+    }
+
     /// Who was erased lately.
     pub fn erasures(&self) -> &Erasures {
         &self.erasures

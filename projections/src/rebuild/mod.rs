@@ -285,11 +285,12 @@ async fn replace_checkpoints(
     let outdated = "delete from public.checkpoints where projection = $1 and partition >= $2";
     sqlx::query(outdated).bind(identity.name).bind(identity.partitions).execute(&mut *connection).await?;
     sqlx::query(
-        "insert into public.checkpoints (projection, partition, version, log_id, generation, position)
-         select $1, partition, $2, $3, $4, $6 from generate_series(0, $5 - 1) as partition
+        "insert into public.checkpoints (projection, partition, version, log_id, generation, position, event_id)
+         select $1, partition, $2, $3, $4, $6, (select event_id from public.events where position = $6)
+         from generate_series(0, $5 - 1) as partition
          on conflict (projection, partition) do update set
              version = excluded.version, log_id = excluded.log_id, generation = excluded.generation,
-             position = excluded.position, epoch = checkpoints.epoch + 1, status = 'running', failure = null",
+             position = excluded.position, event_id = excluded.event_id, epoch = checkpoints.epoch + 1, status = 'running', failure = null",
     )
     .bind(identity.name)
     .bind(identity.version)

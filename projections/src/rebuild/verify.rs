@@ -85,6 +85,11 @@ async fn verify(
             .fetch_one(&mut making)
             .await?;
         let live = live.cast_unsigned();
+        let head = filling.store.head().await?;
+        if live > head {
+            let ahead = format!("its checkpoints are at {live}, the log ends at {head}: it is about to be rebuilt");
+            return Err(StoreError::Lost(ahead).into());
+        }
         if live > reached {
             reached = filling.fill(&mut making, reached, live).await?;
         }

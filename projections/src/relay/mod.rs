@@ -1,7 +1,9 @@
 //! The relay: publishes the log to JetStream, where a message's sequence is its event's position. The stream's last
 //! sequence is the relay's only checkpoint, and the expected one in every message fences off a second relay.
 
+mod health;
 mod publish;
+mod replicas;
 mod stream;
 
 use std::sync::atomic::Ordering;
@@ -10,15 +12,18 @@ use std::time::Duration;
 use async_nats::connection::State;
 use async_nats::{Client, jetstream};
 use event_store::{APPENDED, Database, EventStore, StoreError};
+use futures::future::join;
 use sqlx::{ConnectOptions, Connection, PgConnection};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::backoff::Backoff;
 use crate::listen::listen;
+pub use health::stream_trouble;
 use publish::Publisher;
+use replicas::Replicas;
 
 /// After as many events as this the next ones are let gather this long: fewer, larger batches leave the commands their
 /// share of the machine.
@@ -28,6 +33,8 @@ const BUSY_PACE: Duration = Duration::from_millis(10);
 const POLL: Duration = Duration::from_millis(500);
 /// How often a relay that stands by asks whether it may lead.
 const STAND_BY: Duration = Duration::from_secs(1);
+/// How often the lag is reported, whatever else the relay is doing.
+const REPORT_EVERY: Duration = Duration::from_secs(1);
 const LEADER_CHECK: Duration = Duration::from_secs(1);
 /// The advisory lock of the relay that leads.
 const LEADER: i64 = 4_701_966_824;
@@ -41,6 +48,8 @@ pub struct RelayStatus {
     pub leading: bool,
     /// The last position that it saw acknowledged.
     pub position: u64,
+    /// [`event_store::Continuity::losses`] when it last compared the stream with the log.
+    pub losses: u64,
 }
 
 /// Why publishing was interrupted; it starts over with a look at the stream.
@@ -67,17 +76,26 @@ pub struct Relay {
 }
 
 impl Relay {
-    /// Starts to publish until `cancel`, whenever NATS is there and no other relay leads.
-    pub fn start(store: EventStore, database: &Database, client: Client, cancel: CancellationToken) -> Self {
+    /// Starts to publish until `cancel`, whenever NATS is there and no other relay leads, to a stream that `replicas`
+    /// nats-servers keep; as many as the cluster allows when no number is given.
+    pub fn start(
+        store: EventStore,
+        database: &Database,
+        client: Client,
+        replicas: Option<usize>,
+        cancel: CancellationToken,
+    ) -> Self {
         let (appended, head) = watch::channel(0);
         listen(database, APPENDED, cancel.clone(), move |payload| {
             appended.send_replace(payload.parse().unwrap_or(0));
         });
         let status = watch::Sender::new(RelayStatus::default());
         let receiver = status.subscribe();
-        let leader = Leader { store, database: database.clone(), client, status, head };
+        let reporting = report_lag(store.clone(), receiver.clone());
+        let replicas = Replicas::new(replicas);
+        let leader = Leader { store, database: database.clone(), client, replicas, status, head };
         let task = tokio::spawn(async move {
-            cancel.run_until_cancelled(leader.run()).await;
+            cancel.run_until_cancelled(join(leader.run(), reporting)).await;
         });
         Self { status: receiver, task }
     }
@@ -99,6 +117,7 @@ struct Leader {
     store: EventStore,
     database: Database,
     client: Client,
+    replicas: Replicas,
     status: watch::Sender<RelayStatus>,
     head: watch::Receiver<u64>,
 }
@@ -159,14 +178,19 @@ impl Leader {
         let connects = self.connects();
         let mut context = jetstream::new(self.client.clone());
         context.set_timeout(Duration::from_secs(2));
-        let last = stream::agree(&context, &self.store, &self.database).await?;
+        let losses = self.store.continuity().losses();
+        let last = stream::agree(&context, &self.store, &self.database, self.replicas).await?;
         let mut publisher = Publisher::new(context, self.store.clone(), last);
-        self.reached(last);
+        self.reached(last.position);
+        self.set(|status| status.losses = losses);
         let mut checked = Instant::now();
         loop {
             // A server that was away may have come back with another stream, or with none.
             if self.client.connection_state() != State::Connected || self.connects() != connects {
                 return Err(RelayError::Away);
+            }
+            if self.store.continuity().losses() != losses {
+                return Err(StoreError::Lost("the stream is compared with it again".to_owned()).into());
             }
             self.head.borrow_and_update();
             let (before, started) = (publisher.acknowledged(), Instant::now());
@@ -198,7 +222,6 @@ impl Leader {
     fn reached(&self, position: u64) {
         self.set(|status| (status.connected, status.position) = (true, position));
         metrics::gauge!("capitune_relay_position").set(position as f64);
-        metrics::gauge!("capitune_relay_lag").set(self.head.borrow().saturating_sub(position) as f64);
     }
 
     fn set(&self, change: impl FnOnce(&mut RelayStatus)) {
@@ -208,6 +231,19 @@ impl Leader {
             *status != before
         });
         metrics::gauge!("capitune_relay_connected").set(if self.status.borrow().connected { 1.0 } else { 0.0 });
+    }
+}
+
+/// Reports how far the last acknowledged position is behind the log, for ever: a stream that takes nothing must show.
+async fn report_lag(store: EventStore, status: watch::Receiver<RelayStatus>) {
+    let mut tick = interval(REPORT_EVERY);
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tick.tick().await;
+        if let Ok(head) = store.head().await {
+            let acknowledged = status.borrow().position;
+            metrics::gauge!("capitune_relay_lag").set(head.saturating_sub(acknowledged) as f64);
+        }
     }
 }
 

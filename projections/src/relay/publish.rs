@@ -12,7 +12,7 @@ use async_nats::jetstream::message::PublishMessage;
 use async_nats::{HeaderMap, HeaderValue};
 use bytes::Bytes;
 use domain::EventEnvelope;
-use event_store::{EventStore, StoreError};
+use event_store::{Cursor, EventStore, StoreError};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
@@ -31,6 +31,7 @@ const MARGIN: usize = 1024;
 const LOG_ID: HeaderName = HeaderName::from_static(bus::LOG_ID);
 const POSITION: HeaderName = HeaderName::from_static(bus::POSITION);
 const EVENT_ID: HeaderName = HeaderName::from_static(bus::EVENT_ID);
+const PREVIOUS_EVENT_ID: HeaderName = HeaderName::from_static(bus::PREVIOUS_EVENT_ID);
 
 type Reading = JoinHandle<Result<Vec<EventEnvelope>, StoreError>>;
 
@@ -38,22 +39,22 @@ pub(super) struct Publisher {
     context: Context,
     store: EventStore,
     log: String,
-    /// The last position sent.
-    sent: u64,
+    /// The last event sent.
+    sent: Cursor,
     waiting: VecDeque<PublishAckFuture>,
     /// The next batch, read while the last one is on its way.
     ahead: Option<Reading>,
 }
 
 impl Publisher {
-    pub(super) fn new(context: Context, store: EventStore, last: u64) -> Self {
+    pub(super) fn new(context: Context, store: EventStore, last: Cursor) -> Self {
         let log = store.log_id().to_string();
         Self { context, store, log, sent: last, waiting: VecDeque::with_capacity(WINDOW), ahead: None }
     }
 
     /// The last position that the stream has acknowledged.
     pub(super) fn acknowledged(&self) -> u64 {
-        self.sent - self.waiting.len() as u64
+        self.sent.position - self.waiting.len() as u64
     }
 
     /// Sends the next batch; false when that was the end of the log.
@@ -61,8 +62,8 @@ impl Publisher {
         let reading = self.ahead.take().unwrap_or_else(|| self.read(self.sent));
         let events = reading.await.map_err(|_| StoreError::Unavailable("reading ended".to_owned()))??;
         let more = events.len() == BATCH as usize;
-        if more {
-            self.ahead = Some(self.read(self.sent + u64::from(BATCH)));
+        if let Some(last) = events.last().filter(|_| more) {
+            self.ahead = Some(self.read(Cursor::at(last.position, last.event_id)));
         }
         for event in &events {
             self.send(event).await?;
@@ -75,9 +76,9 @@ impl Publisher {
         self.acknowledge(self.waiting.len()).await
     }
 
-    fn read(&self, after: u64) -> Reading {
+    fn read(&self, after: Cursor) -> Reading {
         let store = self.store.clone();
-        tokio::spawn(async move { store.read_log(after, BATCH).await })
+        tokio::spawn(async move { store.read_on(after, BATCH).await })
     }
 
     async fn send(&mut self, event: &EventEnvelope) -> Result<(), RelayError> {
@@ -91,7 +92,7 @@ impl Publisher {
         let subject = bus::subject(self.store.log_id(), event);
         let acknowledgement = self.context.send_publish(subject, message).await;
         self.waiting.push_back(acknowledgement.map_err(|error| refused(error.to_string()))?);
-        self.sent = event.position;
+        self.sent = Cursor::at(event.position, event.event_id);
         if self.waiting.len() >= WINDOW {
             self.acknowledge(WINDOW / 2).await?;
         }
@@ -104,6 +105,9 @@ impl Publisher {
         headers.insert(LOG_ID, self.log.as_str());
         headers.insert(POSITION, HeaderValue::from(event.position));
         headers.insert(EVENT_ID, event.event_id.to_string());
+        if let Some(previous) = self.sent.event_id {
+            headers.insert(PREVIOUS_EVENT_ID, previous.to_string());
+        }
         headers
     }
 

@@ -5,9 +5,10 @@ use std::time::Duration;
 use async_nats::jetstream::context::GetStreamErrorKind;
 use async_nats::jetstream::stream::{Config, DiscardPolicy, LastRawMessageErrorKind, StorageType, Stream};
 use async_nats::jetstream::{Context, ErrorCode};
-use event_store::{Database, EventStore, LogId, StoreError};
+use event_store::{Cursor, Database, EventStore, LogId, StoreError};
 
 use super::RelayError;
+use super::replicas::Replicas;
 use crate::bus;
 
 /// How long the stream keeps a message: days, not history.
@@ -15,13 +16,19 @@ const MAX_AGE: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 /// The shortest there is: positions, not message ids, tell what was published already.
 const DUPLICATE_WINDOW: Duration = Duration::from_millis(100);
 
-/// The position after which to publish, on a stream that agrees with the log up to there.
-pub(super) async fn agree(context: &Context, store: &EventStore, database: &Database) -> Result<u64, RelayError> {
+/// The place in the log after which to publish, on a stream that agrees with the log up to there.
+pub(super) async fn agree(
+    context: &Context,
+    store: &EventStore,
+    database: &Database,
+    replicas: Replicas,
+) -> Result<Cursor, RelayError> {
     let name = bus::stream_name(store.log_id());
-    let needed = oldest_needed(database).await?;
+    let needed = oldest_needed(store, database).await?;
     match context.get_stream(&name).await {
         Ok(stream) => {
             if let Some(last) = agreed(&stream, store, needed).await? {
+                replicas.apply(context, &stream).await;
                 return Ok(last);
             }
             tracing::warn!(stream = name, "the stream is not what the log says; it is made anew");
@@ -33,18 +40,18 @@ pub(super) async fn agree(context: &Context, store: &EventStore, database: &Data
             _ => return Err(RelayError::Stream("found", error.to_string())),
         },
     }
-    create(context, store, name, needed).await?;
+    replicas.create(context, config(store, name, needed)).await?;
     delete_earlier(context, store.log_id()).await;
-    tracing::info!(after = needed, "the stream was created");
+    tracing::info!(after = needed.position, "the stream was created");
     Ok(needed)
 }
 
-/// The stream's last sequence, when its last message is the log's event of that position.
-async fn agreed(stream: &Stream, store: &EventStore, needed: u64) -> Result<Option<u64>, RelayError> {
+/// The place of the stream's last message, when that is the log's event of that position.
+async fn agreed(stream: &Stream, store: &EventStore, needed: Cursor) -> Result<Option<Cursor>, RelayError> {
     let state = &stream.cached_info().state;
     let last = state.last_sequence;
     if state.messages == 0 {
-        return Ok((last == needed).then_some(last));
+        return Ok((last == needed.position).then_some(needed));
     }
     let message = match stream.get_raw_message(last).await {
         Ok(message) => message,
@@ -56,11 +63,11 @@ async fn agreed(stream: &Stream, store: &EventStore, needed: u64) -> Result<Opti
     let same = says(bus::LOG_ID, store.log_id().to_string())
         && says(bus::POSITION, event.position.to_string())
         && says(bus::EVENT_ID, event.event_id.to_string());
-    Ok(same.then_some(last))
+    Ok(same.then_some(Cursor::at(last, event.event_id)))
 }
 
-async fn create(context: &Context, store: &EventStore, name: String, after: u64) -> Result<(), RelayError> {
-    let config = Config {
+fn config(store: &EventStore, name: String, after: Cursor) -> Config {
+    Config {
         name,
         subjects: vec![bus::subjects(store.log_id())],
         storage: StorageType::File,
@@ -68,12 +75,9 @@ async fn create(context: &Context, store: &EventStore, name: String, after: u64)
         max_age: MAX_AGE,
         duplicate_window: DUPLICATE_WINDOW,
         allow_direct: true,
-        num_replicas: 1,
-        first_sequence: Some(after + 1),
+        first_sequence: Some(after.position + 1),
         ..Config::default()
-    };
-    context.create_stream(config).await.map_err(|error| RelayError::Stream("created", error.to_string()))?;
-    Ok(())
+    }
 }
 
 /// Streams of generations that a restore has ended hold disk and nothing else; one that stays is tried again with the
@@ -88,12 +92,13 @@ async fn delete_earlier(context: &Context, log: LogId) {
 }
 
 /// The lowest checkpoint: nothing up to it is waited for. One that is ahead of the log is another log's.
-async fn oldest_needed(database: &Database) -> Result<u64, StoreError> {
+async fn oldest_needed(store: &EventStore, database: &Database) -> Result<Cursor, StoreError> {
     let oldest: i64 = sqlx::query_scalar(
         "select coalesce(min(position) filter (where position <= (select coalesce(max(position), 0) from events)), 0)
          from checkpoints",
     )
     .fetch_one(&database.reads)
     .await?;
-    Ok(oldest.cast_unsigned())
+    let cursor = store.cursor_at(oldest.cast_unsigned()).await?;
+    cursor.ok_or_else(|| StoreError::Lost(format!("the event at {oldest} is gone")))
 }

@@ -52,7 +52,7 @@ impl ReadSide {
             self.delete_streams().await;
             let stop = CancellationToken::new();
             let started = Instant::now();
-            let relay = Relay::start(self.store.clone(), &self.database, self.nats.clone(), stop.clone());
+            let relay = Relay::start(self.store.clone(), &self.database, self.nats.clone(), None, stop.clone());
             reach(&relay, head).await;
             figures.push(Figure::of(head, started.elapsed()));
             stop.cancel();
@@ -74,7 +74,7 @@ impl ReadSide {
     /// One worker: first the log as it stands, then events as they are committed, relayed and delivered.
     async fn projection(&self, report: &mut Report, pace: Pace) {
         let stop = CancellationToken::new();
-        let relay = Relay::start(self.store.clone(), &self.database, self.nats.clone(), stop.clone());
+        let relay = Relay::start(self.store.clone(), &self.database, self.nats.clone(), None, stop.clone());
         let head = self.store.head().await.unwrap();
         reach(&relay, head).await;
         let positions = ReadPositions::start(&self.database, stop.clone());

@@ -1,11 +1,22 @@
 //! Heads in the database.
 
 use chrono::{DateTime, Utc};
-use sqlx::PgConnection;
+use sqlx::{PgConnection, PgPool};
 
 use super::head::{KeyId, SignedHead, TreeHead};
 use super::tree::Hash;
 use crate::StoreError;
+
+/// A signed head that a process had seen, and that the log lost in a fail-over to a standby that was behind.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LostHead {
+    /// The head.
+    pub head: SignedHead,
+    /// The last position up to which the log is known to be as that process had seen it.
+    pub kept_to: u64,
+    /// When that process noticed.
+    pub noticed_at: DateTime<Utc>,
+}
 
 type Row = (i64, Vec<u8>, DateTime<Utc>, i64, Vec<u8>);
 
@@ -31,6 +42,38 @@ pub(crate) async fn insert(connection: &mut PgConnection, signed: &SignedHead) -
         .execute(connection)
         .await?;
     Ok(())
+}
+
+/// Records a head that was seen and that the log no longer holds.
+pub(crate) async fn insert_lost(pool: &PgPool, lost: &SignedHead, kept_to: u64) -> Result<(), StoreError> {
+    sqlx::query(
+        "insert into audit_lost_heads (size, root, signed_at, key_id, signature, kept_to)
+         select $1, $2, $3, $4, $5, $6
+         where not exists (select from audit_heads where size = $1 and root = $2)
+         on conflict do nothing",
+    )
+    .bind(lost.head.size.cast_signed())
+    .bind(lost.head.root.as_bytes().as_slice())
+    .bind(lost.head.at)
+    .bind(i64::from(lost.key_id.number()))
+    .bind(lost.signature.as_slice())
+    .bind(kept_to.cast_signed())
+    .execute(pool)
+    .await?;
+    Ok(())
+}
+
+/// The heads that were lost, the oldest loss first.
+pub(crate) async fn lost(connection: &mut PgConnection, origin: &str) -> Result<Vec<LostHead>, StoreError> {
+    let lost = "select size, root, signed_at, key_id, signature, kept_to, noticed_at from audit_lost_heads
+        order by noticed_at, size";
+    type LostRow = (i64, Vec<u8>, DateTime<Utc>, i64, Vec<u8>, i64, DateTime<Utc>);
+    let rows: Vec<LostRow> = sqlx::query_as(lost).fetch_all(connection).await?;
+    let lost = |(size, root, at, key_id, signature, kept_to, noticed_at): LostRow| {
+        let head = head(origin, (size, root, at, key_id, signature))?;
+        Ok(LostHead { head, kept_to: kept_to.cast_unsigned(), noticed_at })
+    };
+    rows.into_iter().map(lost).collect()
 }
 
 fn head(origin: &str, row: Row) -> Result<SignedHead, StoreError> {

@@ -14,6 +14,7 @@ mod verify;
 
 pub use alignment::Change;
 pub use head::{KeyId, NotAHead, SignedHead, TreeHead, VerifierKey};
+pub use heads::LostHead;
 pub use keys::{PublishedKey, introduction};
 pub use leaf::StoredEvent;
 pub use sealer::Sealer;
@@ -23,12 +24,12 @@ pub use verify::{Contradiction, Verified};
 use keys::AuditKey;
 use tree::{consistency_path, inclusion_path};
 
-use crate::{EventStore, StoreError};
+use crate::{EventStore, Inner, StoreError};
 
 impl EventStore {
     /// The name of this log in its heads, and of the keys that sign them.
     pub fn audit_origin(&self) -> String {
-        format!("capitune/{}", self.log_id().id)
+        self.inner.audit_origin()
     }
 
     /// The newest signed head; none while nothing is sealed.
@@ -36,7 +37,15 @@ impl EventStore {
     /// # Errors
     /// [`StoreError`] when the database does not answer.
     pub async fn tree_head(&self) -> Result<Option<SignedHead>, StoreError> {
-        heads::last(&mut *self.inner.reads.acquire().await?, &self.audit_origin()).await
+        self.inner.last_head().await
+    }
+
+    /// The signed heads that fail-overs have taken away, as far as a process had seen them.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the database does not answer.
+    pub async fn lost_heads(&self) -> Result<Vec<LostHead>, StoreError> {
+        heads::lost(&mut *self.inner.reads.acquire().await?, &self.audit_origin()).await
     }
 
     /// The keys that heads are signed with, in order.
@@ -89,5 +98,19 @@ impl EventStore {
     /// As [`EventStore::prove_inclusion`].
     pub async fn prove_consistency(&self, from: u64, to: u64) -> Result<Vec<Hash>, StoreError> {
         tiles::roots(&mut *self.inner.reads.acquire().await?, &consistency_path(from, to)).await
+    }
+}
+
+impl Inner {
+    fn audit_origin(&self) -> String {
+        format!("capitune/{}", self.log_id.id)
+    }
+
+    pub(crate) async fn last_head(&self) -> Result<Option<SignedHead>, StoreError> {
+        heads::last(&mut *self.reads.acquire().await?, &self.audit_origin()).await
+    }
+
+    pub(crate) async fn record_lost_head(&self, head: &SignedHead, kept_to: u64) -> Result<(), StoreError> {
+        heads::insert_lost(&self.writes, head, kept_to).await
     }
 }
