@@ -1,5 +1,6 @@
 //! Evidence: whoever rewrites history is found out, by what is kept in the database and by heads that are kept elsewhere.
 
+use base64::Engine;
 use event_store::StoreError;
 use event_store::audit::{
     Change, Contradiction, Sealer, SignedHead, Verified, introduction, root_above, verify_consistency, verify_inclusion,
@@ -411,6 +412,19 @@ async fn the_command_says_what_was_done_to_the_log_and_fails() {
     let intact = "300 events, of which 300 are sealed; 2 heads\nEverything is as it was recorded.\n";
     let verified = audit(&["verify", "--head", &file("head"), "--key", key.trim()]).await;
     assert_eq!(verified, (Some(0), intact.to_owned()));
+    // As `GET /api/audit/head` answers by default.
+    let SignedHead { head: signed, key_id, signature } = &sealed.head;
+    let head = serde_json::json!({
+        "size": signed.size, "rootHash": signed.root.to_string(), "at": signed.time(), "keyId": key_id.to_string(),
+        "signature": base64::engine::general_purpose::STANDARD.encode(signature), "origin": signed.origin,
+    });
+    let head = head.to_string();
+    std::fs::write(file("head.json"), &head).unwrap();
+    assert_eq!(audit(&["verify", "--head", &file("head.json")]).await, (Some(0), intact.to_owned()));
+    std::fs::write(file("forged.json"), head.replace("\"size\":300", "\"size\":299")).unwrap();
+    let (code, found) = audit(&["verify", "--head", &file("forged.json")]).await;
+    assert_eq!(code, Some(1));
+    assert!(found.contains("the head of 299 events was not signed by a key of this log"), "{found}");
 
     sealed.tamper("update events set event_type = 'DossierAccepted' where position = 7").await;
     let (code, found) = audit(&["verify"]).await;
@@ -420,7 +434,8 @@ async fn the_command_says_what_was_done_to_the_log_and_fails() {
     assert!(found.contains("the log is not as it was recorded"), "{found}");
 
     std::fs::write(file("nonsense"), "nonsense").unwrap();
-    for head in ["nonsense", "missing"] {
+    std::fs::write(file("nonsense.json"), "{}").unwrap();
+    for head in ["nonsense", "nonsense.json", "missing"] {
         let (code, refused) = audit(&["verify", "--head", &file(head)]).await;
         assert_eq!(code, Some(2));
         assert!(refused.contains(&format!("{head} holds no signed tree head")), "{refused}");

@@ -86,7 +86,7 @@ async fn answer(app: &App, next: Next, request: Request, info: &RequestInfo, rou
 
 /// Whether it says how the process is, and so must be told also when there is too much to do.
 fn answers_always(path: &str) -> bool {
-    path.starts_with("/health/") || path == "/metrics"
+    path == "/health" || path.starts_with("/health/") || path == "/metrics"
 }
 
 fn logged(response: Response, info: &RequestInfo, route: &str) -> Response {

@@ -1,5 +1,6 @@
 //! Logs and metrics of a process.
 
+use std::io::IsTerminal;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -19,7 +20,9 @@ const UPKEEP: Duration = Duration::from_secs(5);
 /// Starts to log to standard error. A filter that is none was refused with the settings.
 pub fn log(filter: &str, format: LogFormat) {
     let filter = EnvFilter::try_new(format!("{QUIET},{filter}")).unwrap_or_default();
-    let logging = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    // Colours are for people at a terminal; files and log collectors get plain text.
+    let colours = std::io::stderr().is_terminal();
+    let logging = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(colours);
     // It fails only when something logs already, as tests do.
     match format {
         LogFormat::Text => logging.with_target(false).try_init().ok(),

@@ -181,7 +181,7 @@ async fn a_live_event_is_never_overbooked_and_a_freed_seat_goes_to_who_waited_lo
         async move { reader.get(&format!("{path}&minPosition={}", head().await)).await.expect(200) }
     };
     let places = |list: &Answer, place: &str| -> Vec<String> {
-        let matching = items(list).iter().filter(|attendee| attendee["place"] == place);
+        let matching = items(list).iter().filter(|attendee| attendee["status"] == place);
         matching.map(|attendee| attendee["userId"].as_str().unwrap().to_owned()).collect()
     };
     let before = attendees(organizer.clone()).await;
@@ -241,8 +241,8 @@ async fn attendees_are_for_organisers_also_as_a_table() {
     let attendees = format!("{path}/attendees");
     let list = read(&organizer, &attendees).await.expect(200);
     assert_eq!(items(&list).len(), 2);
-    assert_eq!((&items(&list)[0]["userId"], &items(&list)[0]["place"]), (&json!(ada.user_id), &json!("confirmed")));
-    assert_eq!(items(&list)[1]["place"], "waitlisted");
+    assert_eq!((&items(&list)[0]["userId"], &items(&list)[0]["status"]), (&json!(ada.user_id), &json!("confirmed")));
+    assert_eq!(items(&list)[1]["status"], "waitlisted");
     read(&admin().await, &attendees).await.expect(200);
     for other in [&ada, &applicant().await, &person("analyst").await, &person("auditor").await, &person("pro").await] {
         other.get(&attendees).await.expect_problem(403, "access.forbidden");

@@ -13,6 +13,7 @@ async fn health_tells_of_each_dependency() {
     let nobody = nobody().await;
     assert_eq!(nobody.get("/health/live").await.expect(200).body["status"], "ok");
     let ready = nobody.get("/health/ready").await.expect(200);
+    assert_eq!(nobody.get("/health").await.expect(200).body, ready.body);
     for dependency in ["status", "postgres", "schema", "durability", "nats"] {
         assert_eq!(ready.body[dependency], "ok", "{:#}", ready.body);
     }

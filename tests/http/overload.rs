@@ -52,7 +52,7 @@ async fn what_is_too_much_at_once_is_turned_away_before_any_work_is_done() {
     }
     let mut raw = begin(&process, ada.token(), body.len()).await;
     assert_eq!(raw.status().await, 503, "an answer does not wait for the body");
-    for path in ["/health/live", "/health/ready", "/metrics"] {
+    for path in ["/health", "/health/live", "/health/ready", "/metrics"] {
         let answers = join_all((0..10).map(|_| nobody.get(path))).await;
         assert!(answers.iter().all(|answer| answer.status == 200), "{path}");
     }

@@ -159,6 +159,7 @@ async fn every_answer_is_as_it_is_described() {
         ("/api/events/{id}", format!("/api/events/{event}")),
         ("/api/events/{id}/attendees", format!("/api/events/{event}/attendees")),
         ("/health/live", "/health/live".to_owned()),
+        ("/health", "/health".to_owned()),
         ("/health/ready", "/health/ready".to_owned()),
     ];
     for (route, path) in questions {

@@ -12,6 +12,7 @@ use super::connection::{Connection, Servers};
 use super::progress::{bar, shown_on};
 use crate::case_file::{self, VerifiedCase};
 use crate::config::Config;
+use crate::routes::HeadView;
 use crate::witnesses::kept_heads;
 
 #[derive(Debug, Subcommand)]
@@ -19,7 +20,8 @@ pub enum Audit {
     /// Compute the tree from the log, and compare it with every signed head, those that stores and directories among the
     /// witnesses keep included
     Verify {
-        /// A head that was kept elsewhere, as a signed note; may be given several times
+        /// A head that was kept elsewhere, as a signed note or as the JSON of GET /api/audit/head; may be given several
+        /// times
         #[arg(long, value_name = "FILE")]
         head: Vec<PathBuf>,
         /// A key that kept heads may be signed with, as `capitune audit keys` prints it: where the master key is not the
@@ -105,7 +107,14 @@ fn verify_case(file: &Path, known: &[VerifierKey]) -> Result<(), CliError> {
 
 fn read_head(file: &Path) -> Result<SignedHead, CliError> {
     let told = |reason: String| CliError::KeptHead { file: file.display().to_string(), reason };
-    let note = std::fs::read_to_string(file).map_err(|error| told(error.to_string()))?;
+    let text = std::fs::read_to_string(file).map_err(|error| told(error.to_string()))?;
+    let note = match text.trim_start().starts_with('{') {
+        true => {
+            let head: HeadView = serde_json::from_str(&text).map_err(|error| told(error.to_string()))?;
+            head.note().ok_or_else(|| told("the key's id or the signature is malformed".to_owned()))?
+        }
+        false => text,
+    };
     note.parse().map_err(|error: event_store::audit::NotAHead| told(error.to_string()))
 }
 

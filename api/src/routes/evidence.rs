@@ -34,7 +34,7 @@ pub fn router() -> OpenApiRouter<App> {
 }
 
 /// A signed tree head.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct HeadView {
     /// How many events it covers.
@@ -62,6 +62,16 @@ impl From<&SignedHead> for HeadView {
             signature: STANDARD.encode(signed.signature),
             origin: signed.head.origin.clone(),
         }
+    }
+}
+
+impl HeadView {
+    /// The head as a signed note; none when the key's id or the signature is malformed.
+    pub fn note(&self) -> Option<String> {
+        let key_id = u32::from_str_radix(&self.key_id, 16).ok()?.to_be_bytes();
+        let signature = STANDARD.encode([key_id.as_slice(), &STANDARD.decode(&self.signature).ok()?].concat());
+        let Self { size, root_hash, at, origin, .. } = self;
+        Some(format!("{origin}\n{size}\n{root_hash}\nat {at}\n\n— {origin} {signature}\n"))
     }
 }
 

@@ -29,7 +29,11 @@ const REPORT_LOSS: TimeDelta = TimeDelta::seconds(60);
 
 /// The routes.
 pub fn router() -> OpenApiRouter<App> {
-    OpenApiRouter::default().routes(routes!(live)).routes(routes!(ready)).routes(routes!(metrics))
+    OpenApiRouter::default()
+        .routes(routes!(live))
+        .routes(routes!(health))
+        .routes(routes!(ready))
+        .routes(routes!(metrics))
 }
 
 /// That the process lives.
@@ -75,6 +79,13 @@ struct Readiness {
     nats: Health,
     /// What is wrong, a sentence for each; empty when nothing is.
     trouble: Vec<String>,
+}
+
+/// Whether the process can serve: the same answer as `/health/ready`.
+#[utoipa::path(get, path = "/health", tag = "operations", operation_id = "health", security(()),
+    responses((status = 200, body = Readiness), (status = 503, body = Readiness)))]
+async fn health(state: State<App>) -> Response {
+    ready(state).await
 }
 
 /// Whether the process can serve.

@@ -41,7 +41,7 @@ struct Attendee {
     name: Option<String>,
     /// `confirmed`, `waitlisted`, or `cancelled` when the live event was called off.
     #[schema(value_type = String)]
-    place: Place,
+    status: Place,
     registered_at: DateTime<Utc>,
 }
 
@@ -77,7 +77,7 @@ async fn show(app: &App, models: &Models, rows: Vec<AttendeeRow>) -> Result<Vec<
     let view = |row: AttendeeRow| Attendee {
         user_id: row.user_id,
         name: names.get(&row.user_id).cloned(),
-        place: row.place,
+        status: row.place,
         registered_at: row.registered_at,
     };
     Ok(rows.into_iter().map(view).collect())
@@ -85,19 +85,19 @@ async fn show(app: &App, models: &Models, rows: Vec<AttendeeRow>) -> Result<Vec<
 
 /// All attendees, as RFC 4180 has it.
 async fn table(app: &App, models: &Models, id: Uuid, position: u64) -> Result<Response, Problem> {
-    let mut text = "userId,name,place,registeredAt\r\n".to_owned();
+    let mut text = "userId,name,status,registeredAt\r\n".to_owned();
     let mut after = None;
     loop {
         let (page, _) = live::attendees(models, id, after, CHUNK).await?;
         for attendee in show(app, models, page.items).await? {
-            let place = match attendee.place {
+            let status = match attendee.status {
                 Place::Confirmed => "confirmed",
                 Place::Waitlisted => "waitlisted",
                 Place::Cancelled => "cancelled",
             };
             let name = cell(attendee.name.as_deref().unwrap_or_default());
             let at = attendee.registered_at.to_rfc3339();
-            text.push_str(&format!("{},{name},{place},{at}\r\n", attendee.user_id));
+            text.push_str(&format!("{},{name},{status},{at}\r\n", attendee.user_id));
         }
         after = page.next;
         if after.is_none() {
