@@ -66,6 +66,8 @@ impl Cluster {
 struct Somebody {
     client: Client,
     dossiers: Vec<(String, u64)>,
+    /// How often they were edited: each time another process edits a dossier.
+    turn: usize,
 }
 
 impl Somebody {
@@ -76,8 +78,9 @@ impl Somebody {
 
     /// Edits the dossiers, at one process after the other, until each is answered; the version goes up by one each time.
     async fn edit(&mut self, urls: &[String], title: &str) {
+        self.turn += 1;
         for (number, (dossier, version)) in self.dossiers.iter_mut().enumerate() {
-            let client = self.client.at(&urls[number % urls.len()]);
+            let client = self.client.at(&urls[(number + self.turn) % urls.len()]);
             let started = Instant::now();
             loop {
                 let request = client.request(reqwest::Method::PUT, dossier).json(&json!({ "title": title }));
@@ -122,7 +125,7 @@ async fn run(url: &str, arguments: &[&str]) -> String {
 async fn a_log_that_loses_its_tail_takes_everything_that_was_made_of_it_back() {
     let mut cluster = Cluster::start().await;
     let urls = [cluster.system.url(), cluster.api.url()];
-    let mut somebody = Somebody { client: Client::new(&urls[0]).register("Ada").await, dossiers: Vec::new() };
+    let mut somebody = Somebody { client: Client::new(&urls[0]).register("Ada").await, dossiers: Vec::new(), turn: 0 };
     let mut lost_heads = 0;
     for round in 1..=ROUNDS {
         let link = Front::start(cluster.primary.port()).await;
@@ -146,7 +149,10 @@ async fn a_log_that_loses_its_tail_takes_everything_that_was_made_of_it_back() {
         }
         cluster.fail_over_to(standby).await;
         somebody.dossiers = kept;
-        somebody.edit(&urls, &format!("anew {round}")).await;
+        // At each of the processes, which may all remember what was lost.
+        for turn in 1..=urls.len() {
+            somebody.edit(&urls, &format!("anew {round} {turn}")).await;
+        }
         for process in [&cluster.system, &cluster.api] {
             eventually("the loss is reported", || says_that_it_lost(process)).await;
             process.ready().await;
