@@ -22,6 +22,8 @@ async fn a_migration_that_waits_and_dies_holds_nobody_up_and_is_made_by_the_next
     // Nothing that people do needs the last migration.
     execute(&url, "drop table break_glass; delete from _sqlx_migrations where version = 36").await;
     let mut reader = PgConnection::connect(&url).await.unwrap();
+    // However long the people below take: the server would end an idle transaction.
+    reader.execute("set idle_in_transaction_session_timeout = 0").await.unwrap();
     reader.execute("begin; lock table _sqlx_migrations in share mode").await.unwrap();
     let new = start(&url).await;
     people.work_on(60).await;
